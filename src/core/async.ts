@@ -1,0 +1,58 @@
+import { CancelledError, TimeoutError } from './errors.js';
+
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+/** A promise with its two handles. An unobserved rejection is not reported: the owner decides who listens. */
+export function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
+}
+
+/**
+ * Waits for a promise, but no longer than the deadline and only until the signal aborts. The underlying work goes
+ * on: pass the same signal to it when it should stop too.
+ * @throws TimeoutError naming `what`, or CancelledError.
+ */
+export async function within<T>(
+  work: Promise<T>,
+  options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined; readonly what: string },
+): Promise<T> {
+  const { timeoutMs, signal, what } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: (() => void) | undefined;
+  const limits: Promise<never>[] = [];
+  if (timeoutMs !== undefined)
+    limits.push(
+      new Promise((_, reject) => {
+        timer = setTimeout(() => {
+          reject(new TimeoutError(`${what}: no result within ${String(timeoutMs)} ms`));
+        }, timeoutMs);
+      }),
+    );
+  if (signal)
+    limits.push(
+      new Promise((_, reject) => {
+        onAbort = () => {
+          reject(new CancelledError(`${what}: cancelled`));
+        };
+        if (signal.aborted) onAbort();
+        else signal.addEventListener('abort', onAbort, { once: true });
+      }),
+    );
+  try {
+    return await Promise.race([work, ...limits]);
+  } finally {
+    clearTimeout(timer);
+    if (onAbort) signal?.removeEventListener('abort', onAbort);
+  }
+}
