@@ -25,7 +25,11 @@ export function deferred<T>(): Deferred<T> {
  */
 export async function within<T>(
   work: Promise<T>,
-  options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined; readonly what: string },
+  options: {
+    readonly timeoutMs?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+    readonly what: string;
+  },
 ): Promise<T> {
   const { timeoutMs, signal, what } = options;
   let timer: NodeJS.Timeout | undefined;

@@ -1,0 +1,180 @@
+import type { AgentId, ContainerId, KernelId, SessionId } from '../core/ids.js';
+
+/**
+ * What the kernel lifecycle asks of whatever runs kernels.
+ *
+ * The contract leaves out on purpose: container engine types, RPC values, resource bookkeeping and events. A verb is
+ * idempotent: "already stopped" and "no such container" are success, every other failure rejects. One suite,
+ * `tests/contract/backend.contract.ts`, runs against every implementation.
+ */
+export interface KernelBackend {
+  readonly kind: BackendKind;
+
+  /** Checks that the backend can work on this machine and watches its kernels. */
+  open(): Promise<void>;
+  /** Lets go of everything held in this process. Kernels go on running. */
+  close(): Promise<void>;
+
+  images: BackendImages;
+  networks: BackendNetworks;
+  files: BackendFiles;
+
+  /** Makes the container without starting it. A failure leaves nothing behind. */
+  create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle>;
+  /** Starts the container; the runner inside may need a moment until it answers. */
+  start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints>;
+  /** Asks the container to stop, kills it after the grace time, and resolves once it is gone. */
+  stop(handle: KernelHandle, options: { readonly graceMs: number }): Promise<void>;
+  /** Deletes the container, not the scratch directory. */
+  remove(handle: KernelHandle): Promise<void>;
+  /** What became of a kernel known from the journal: for re-attaching after a restart of the daemon. */
+  inspect(handle: KernelHandle): Promise<KernelProcessState>;
+  /** Handles of all kernels of one agent that this backend can find by their owner label, alive or dead. */
+  list(owner: AgentId): Promise<readonly KernelHandle[]>;
+  /** The last `maxBytes` of what the container wrote to its stdout and stderr. */
+  logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array>;
+  /** Reports each exit of a running kernel exactly once, also of kernels found again by `inspect`. Returns an unsubscribe function. */
+  onExit(listener: (exit: KernelExit) => void): () => void;
+}
+
+export type BackendKind = 'process' | 'docker' | 'dummy';
+
+/** Versioned and serialisable: goes into the journal before the reply leaves, and comes back after a restart. */
+export interface KernelHandle {
+  readonly version: 1;
+  readonly backend: BackendKind;
+  readonly agentId: AgentId;
+  readonly kernelId: KernelId;
+  readonly containerId: ContainerId;
+  /** The backend's own facts as JSON; nobody else reads them. */
+  readonly state: Readonly<Record<string, unknown>>;
+}
+
+export interface RunnerEndpoints {
+  /** ZeroMQ endpoint the runner PULLs requests from, for example `ipc:///…/in.sock` or `tcp://127.0.0.1:30000`. */
+  readonly replIn: string;
+  /** ZeroMQ endpoint the runner PUSHes results to. */
+  readonly replOut: string;
+}
+
+export type KernelProcessState =
+  | { readonly status: 'running'; readonly endpoints: RunnerEndpoints }
+  | { readonly status: 'exited'; readonly exitCode: number | null; readonly detail: string }
+  | { readonly status: 'missing' };
+
+export interface KernelExit {
+  readonly handle: KernelHandle;
+  /** Exit status, negative signal number when killed, null when nobody can tell. */
+  readonly exitCode: number | null;
+  readonly oomKilled: boolean;
+  readonly detail: string;
+}
+
+/** Everything the backend must know to make one container; produced by the pure `kernels/lifecycle/plan`. */
+export interface KernelPlan {
+  readonly agentId: AgentId;
+  readonly kernelId: KernelId;
+  readonly sessionId: SessionId;
+  readonly imageCanonical: string;
+  readonly runtimeType: string;
+  readonly runtimePath: string | null;
+  /** Complete environment of the kernel; the backend adds only what it alone knows. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly scratch: ScratchPaths;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly hostname: string;
+  readonly limits: KernelLimits;
+  readonly identity: {
+    readonly uid: number | null;
+    readonly gid: number | null;
+    readonly supplementaryGids: readonly number[];
+  };
+  readonly mounts: readonly PlannedMount[];
+  readonly ports: readonly PlannedPort[];
+  readonly replInPort: number;
+  readonly replOutPort: number;
+}
+
+/** Laid out as in spec/kernel-lifecycle.md 2.8. */
+export interface ScratchPaths {
+  /** `<scratch-root>/<kernel id>` */
+  readonly root: string;
+  readonly config: string;
+  readonly work: string;
+}
+
+export interface KernelLimits {
+  /** Ids of the cores the kernel may run on. */
+  readonly cpuCores: readonly number[];
+  readonly memoryBytes: number;
+  readonly shmBytes: number;
+}
+
+export interface PlannedMount {
+  readonly source: string;
+  readonly target: string;
+  readonly permission: 'ro' | 'rw';
+}
+
+export interface PlannedPort {
+  readonly name: string;
+  readonly containerPort: number;
+  readonly hostPort: number;
+  readonly bindHost: string;
+}
+
+export interface BackendImages {
+  /** Is the image usable right now under this policy? The process backend needs no image: always true. */
+  isAvailable(image: ImageRequest): Promise<boolean>;
+  /** Pulls the image; joined per image by the backend. */
+  pull(image: ImageRequest, signal: AbortSignal): Promise<void>;
+}
+
+export interface ImageRequest {
+  readonly canonical: string;
+  readonly digest: string;
+  readonly architecture: string;
+  readonly isLocal: boolean;
+  readonly autoPull: 'digest' | 'tag' | 'none';
+  readonly registry: {
+    readonly name: string;
+    readonly username: string | null;
+    readonly password: string | null;
+  } | null;
+}
+
+export interface BackendNetworks {
+  /** Idempotent. */
+  createLocal(name: string): Promise<void>;
+  /** Idempotent: a missing network is fine. */
+  destroyLocal(name: string): Promise<void>;
+}
+
+/**
+ * Files below the kernel's `/home/work`. Paths are as the caller gave them; one that leads outside, by `..`, as an
+ * absolute path or through a symbolic link, is refused with PermissionError (spec/rpc-functions.md 3.9.3).
+ */
+export interface BackendFiles {
+  upload(handle: KernelHandle, path: string, data: Uint8Array): Promise<void>;
+  /** A tar archive of the file or directory. @throws ValueError above `maxBytes`. */
+  downloadArchive(handle: KernelHandle, path: string, maxBytes: number): Promise<Uint8Array>;
+  /** The content of one file. @throws ValueError for a directory or above `maxBytes`. */
+  downloadSingle(handle: KernelHandle, path: string, maxBytes: number): Promise<Uint8Array>;
+  list(handle: KernelHandle, path: string): Promise<FileListing>;
+}
+
+export interface FileListing {
+  readonly entries: readonly FileEntry[];
+  /** What went wrong, as text for the user; empty when nothing did. A missing directory is not an exception. */
+  readonly errors: string;
+}
+
+export interface FileEntry {
+  readonly filename: string;
+  /** As `ls -l` shows it, for example `drwxr-xr-x`. */
+  readonly mode: string;
+  readonly sizeBytes: number;
+  readonly ctimeMs: number;
+  readonly mtimeMs: number;
+  readonly atimeMs: number;
+}
