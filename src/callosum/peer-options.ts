@@ -1,0 +1,101 @@
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import type { ErrorDescription } from './errors.js';
+import type { SchedulerName } from './scheduler.js';
+import type { CurveClientCredentials, CurveServerCredentials } from './transport/curve.js';
+
+/** Turns call arguments and results into payload bytes and back. Callosum itself never looks into a payload. */
+export interface Serializer {
+  /** @throws anything for a value that has no encoding; the call is then answered with FAILURE. */
+  pack(value: unknown): Uint8Array;
+  /** @throws anything for bytes that are not exactly one value; the call is then answered with ERROR. */
+  unpack(bytes: Uint8Array): unknown;
+}
+
+/** One FUNCTION message on its way to the handler. */
+export interface IncomingCall {
+  readonly method: string;
+  /** The unpacked payload. */
+  readonly body: unknown;
+  /** Routing id of the caller in hex; empty where the transport has no peer ids (a connected peer). */
+  readonly peer: string;
+  /** Aborts with a `CancelledError` when the caller cancels, or with a `PeerClosedError` when a drain runs out of time. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Serves one call; its result is packed into the RESULT. Throw `UnknownMethodError` for a method that does not
+ * exist; anything else thrown becomes a FAILURE.
+ */
+export type CallHandler = (call: IncomingCall) => Promise<unknown>;
+
+export type ErrorDescriber = (error: unknown) => ErrorDescription;
+
+/** Bounds on everything the other side controls. */
+export interface PeerLimits {
+  /** Largest frame taken from the network, and largest body after decompression. */
+  readonly maxMessageBytes: number;
+  /** Calls of one caller that run at the same time. */
+  readonly maxInFlightPerPeer: number;
+  /** Calls of all callers that run at the same time. */
+  readonly maxInFlight: number;
+  /** Messages that wait for one caller who does not read. */
+  readonly maxQueuedPerPeer: number;
+  /** Messages that wait for all callers together. */
+  readonly maxQueued: number;
+}
+
+export const DEFAULT_LIMITS: PeerLimits = {
+  maxMessageBytes: 16 * 1024 * 1024,
+  maxInFlightPerPeer: 1024,
+  maxInFlight: 4096,
+  maxQueuedPerPeer: 2048,
+  maxQueued: 16_384,
+};
+
+interface CommonOptions {
+  /** ZeroMQ endpoint such as `tcp://127.0.0.1:6001`. */
+  readonly address: string;
+  readonly serializer: Serializer;
+  readonly limits?: Partial<PeerLimits>;
+  /** How a thrown value reads on the wire; default: no traceback frames and no file paths. */
+  readonly describeError?: ErrorDescriber;
+  readonly scheduler?: SchedulerName;
+  readonly logger?: Logger;
+  readonly metrics?: Metrics;
+  /** How long unsent data may outlive `close()`. */
+  readonly lingerMs?: number;
+}
+
+export interface BindOptions extends CommonOptions {
+  readonly handler: CallHandler;
+  /** Absent: no authentication and no encryption. Whether the address permits that is the caller's policy. */
+  readonly curve?: CurveServerCredentials;
+}
+
+export interface ConnectOptions extends CommonOptions {
+  /** A connected peer may serve calls too. */
+  readonly handler?: CallHandler;
+  readonly curve?: CurveClientCredentials;
+  /** Covers TCP connect, CURVE and the PING handshake; default 5000. */
+  readonly handshakeTimeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** `'text'` and `'binary'` are the two empty keys managers send; they are never equal on the wire. */
+export type OrderKey = 'text' | 'binary' | Uint8Array;
+
+export interface InvokeOptions {
+  /** Limit for the reply; absent: none. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** Default `'binary'`, as Python sends when no key is given. */
+  readonly orderKey?: OrderKey;
+  /** Routing id in hex of the peer to call; needed on a bound peer, meaningless on a connected one. */
+  readonly peer?: string;
+}
+
+export interface CloseOptions {
+  /** How long running calls may still finish; default 0. */
+  readonly drainMs?: number;
+}

@@ -1,0 +1,16 @@
+/** CURVE keys of a bound peer. All keys are Z85 text, 40 characters (spec/wire-protocol.md 1.6). */
+export interface CurveServerCredentials {
+  readonly secretKey: string;
+  /** Decides at every handshake whether a client may speak, so the accepted set may change while the peer runs. */
+  readonly accepts: (publicKeyZ85: string) => boolean;
+}
+
+/** CURVE keys of a connecting peer. */
+export interface CurveClientCredentials {
+  readonly serverPublicKey: string;
+  readonly publicKey: string;
+  readonly secretKey: string;
+}
+
+/** The ZAP domain of Backend.AI; it never travels, only the server's own handler sees it. */
+export const ZAP_DOMAIN = 'local';
