@@ -67,7 +67,8 @@ export class PeerClosedError extends SpleniumError {
  * never reached user code (spec/wire-protocol.md 6.1).
  */
 export class UnknownMethodError extends SpleniumError {
-  override readonly code = 'METHOD_NOT_FOUND';
+  static readonly CODE = 'METHOD_NOT_FOUND';
+  override readonly code = UnknownMethodError.CODE;
   override readonly pythonName = 'KeyError';
 
   constructor(method: string) {

@@ -1,26 +1,232 @@
-import { NotImplementedError } from '../core/errors.js';
-import type { BindOptions, CloseOptions, ConnectOptions, InvokeOptions } from './peer-options.js';
+import { ValueError } from '../core/errors.js';
+import { silentLogger } from '../core/logger.js';
+import type { Logger } from '../core/logger.js';
+import { noMetrics } from '../core/metrics.js';
+import { Callee } from './callee.js';
+import { Caller } from './caller.js';
+import { UnknownMethodError } from './errors.js';
+import { createErrorDescriber } from './failure.js';
+import { declarePeerMetrics } from './peer-metrics.js';
+import type { PeerMetrics } from './peer-metrics.js';
+import { DEFAULT_LIMITS } from './peer-options.js';
+import type { BindOptions, CloseOptions, ConnectOptions, InvokeOptions, PeerLimits } from './peer-options.js';
+import { createScheduler } from './scheduler.js';
+import { DealerSocket } from './transport/dealer-socket.js';
+import type { SendOutcome } from './transport/outbox.js';
+import { RouterSocket } from './transport/router-socket.js';
+import type { Transport } from './transport/transport.js';
+import { pongFrames, readFrames, upperFrames } from './wire/frames.js';
+import { decodeMessage, encodeMessage } from './wire/message.js';
+import type { Message } from './wire/message.js';
+
+const HANDSHAKE_TIMEOUT_MS = 5000;
+/** A bound peer may owe large replies to slow callers; a connecting one owes little. */
+const BIND_LINGER_MS = 1000;
+const CONNECT_LINGER_MS = 100;
 
 /** One end of a Callosum connection: serves calls through its handler and invokes calls on the other side. */
 export class Peer {
-  static bind(_options: BindOptions): Promise<Peer> {
-    return Promise.reject(new NotImplementedError('Peer.bind'));
+  readonly #transport: Transport;
+  readonly #role: 'bound' | 'connected';
+  readonly #callee: Callee;
+  readonly #caller: Caller;
+  readonly #limits: PeerLimits;
+  readonly #lingerMs: number;
+  readonly #logger: Logger;
+  readonly #metrics: PeerMetrics;
+  readonly #faults = new Map<string, number>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    transport: Transport,
+    role: 'bound' | 'connected',
+    options: BindOptions | ConnectOptions,
+    parts: Parts,
+  ) {
+    this.#transport = transport;
+    this.#role = role;
+    this.#limits = parts.limits;
+    this.#lingerMs = parts.lingerMs;
+    this.#logger = parts.logger;
+    this.#metrics = parts.metrics;
+    const send = (peer: string, message: Message) => this.#send(peer, message);
+    this.#caller = new Caller({ serializer: options.serializer, send });
+    this.#callee = new Callee({
+      handler: options.handler ?? noMethods,
+      serializer: options.serializer,
+      scheduler: createScheduler(options.scheduler ?? 'exit-ordered'),
+      limits: parts.limits,
+      describeError: options.describeError ?? createErrorDescriber(),
+      send,
+      endpoint: transport.endpoint,
+      logger: parts.logger,
+      metrics: parts.metrics,
+    });
+    transport.start((frames) => {
+      this.#onFrames(frames);
+    });
   }
 
-  static connect(_options: ConnectOptions): Promise<Peer> {
-    return Promise.reject(new NotImplementedError('Peer.connect'));
+  /**
+   * Serves calls on a ROUTER socket. With `curve`, only clients whose key it accepts get through.
+   * @throws the socket's error, such as `EADDRINUSE`, when the address cannot be bound.
+   */
+  static async bind(options: BindOptions): Promise<Peer> {
+    const parts = compile(options, BIND_LINGER_MS);
+    const transport = await RouterSocket.bind({
+      address: options.address,
+      curve: options.curve,
+      limits: parts.limits,
+      lingerMs: parts.lingerMs,
+      logger: parts.logger,
+      onHandshakeFailure: (reason) => {
+        parts.metrics.handshakeFailures.increment({ reason });
+        parts.logger.warn('a client did not get through the handshake', { reason });
+      },
+    });
+    return new Peer(transport, 'bound', options, parts);
+  }
+
+  /**
+   * Connects a DEALER socket and waits for the PONG.
+   * @throws HandshakeError when no PONG comes in time, CancelledError when the signal aborts.
+   */
+  static async connect(options: ConnectOptions): Promise<Peer> {
+    const parts = compile(options, CONNECT_LINGER_MS);
+    const transport = await DealerSocket.connect({
+      address: options.address,
+      curve: options.curve,
+      handshakeTimeoutMs: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
+      signal: options.signal,
+      limits: parts.limits,
+      lingerMs: parts.lingerMs,
+      logger: parts.logger,
+    });
+    return new Peer(transport, 'connected', options, parts);
   }
 
   /** The actual endpoint: with the port the system chose when the address asked for port 0 or `*`. */
   get endpoint(): string {
-    return '';
+    return this.#transport.endpoint;
   }
 
-  invoke(_method: string, _body: unknown, _options: InvokeOptions = {}): Promise<unknown> {
-    return Promise.reject(new NotImplementedError('Peer.invoke'));
+  /** Calls received and not yet answered. */
+  get inFlight(): number {
+    return this.#callee.inFlight;
   }
 
-  close(_options: CloseOptions = {}): Promise<void> {
-    return Promise.resolve();
+  /**
+   * Calls a method of the other side and returns its unpacked result. When the time limit passes or the signal
+   * aborts, the other side is told with CANCEL.
+   * @throws RemoteUserError (FAILURE), RemoteInternalError (ERROR), TimeoutError, CancelledError, PeerClosedError,
+   * LimitExceededError, and whatever the serializer throws.
+   */
+  async invoke(method: string, body: unknown, options: InvokeOptions = {}): Promise<unknown> {
+    if (this.#role === 'bound' && options.peer === undefined)
+      throw new ValueError(`${method}: a bound peer has to name the peer to call`);
+    const peer = this.#role === 'bound' ? (options.peer ?? '') : '';
+    return await this.#caller.invoke(peer, method, body, options);
   }
+
+  /**
+   * Refuses new calls with a reply, lets running ones finish for `drainMs`, aborts and answers the rest, flushes the
+   * replies and closes. Idempotent: a later call returns the same promise.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options.drainMs ?? 0);
+    return this.#closing;
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    await this.#callee.drain(drainMs);
+    this.#caller.close();
+    await this.#transport.close(this.#lingerMs);
+  }
+
+  #onFrames(frames: readonly Uint8Array[]): void {
+    const incoming = readFrames(frames);
+    switch (incoming.kind) {
+      case 'ping':
+        void this.#transport.send(hexOf(incoming.envelope[0]), pongFrames(incoming));
+        break;
+      case 'upper':
+        this.#onUpper(hexOf(incoming.peer), incoming.header, incoming.body);
+        break;
+      case 'ignored':
+        this.#malformed(incoming.fault, '');
+        break;
+    }
+  }
+
+  #onUpper(peer: string, header: Uint8Array, body: Uint8Array): void {
+    const decoded = decodeMessage(header, body, { maxBodyBytes: this.#limits.maxMessageBytes });
+    if (!decoded.ok) {
+      this.#malformed(decoded.fault, peer);
+      if (decoded.request)
+        this.#callee.onUnreadable(
+          peer,
+          decoded.request,
+          new ValueError(`unreadable message: ${decoded.fault}`),
+        );
+      return;
+    }
+    const { message } = decoded;
+    this.#metrics.received.increment({ type: message.type });
+    switch (message.type) {
+      case 'FUNCTION':
+        this.#callee.onFunction(peer, message.id, message.payload);
+        break;
+      case 'CANCEL':
+        this.#callee.onCancel(peer, message.id);
+        break;
+      case 'NULL':
+        break;
+      default:
+        if (!this.#caller.onReply(peer, message))
+          this.#logger.debug('a reply nobody waits for', {
+            peer,
+            method: message.id.method,
+            type: message.type,
+          });
+    }
+  }
+
+  #send(peer: string, message: Message): Promise<SendOutcome> {
+    const { header, body } = encodeMessage(message);
+    const routingId = this.#role === 'bound' ? Buffer.from(peer, 'hex') : undefined;
+    return this.#transport.send(peer, upperFrames(routingId, header, body));
+  }
+
+  /** Counts every fault and logs the first, second, fourth, ... of its kind, so that garbage cannot flood the log. */
+  #malformed(reason: string, peer: string): void {
+    this.#metrics.malformed.increment({ reason });
+    const count = (this.#faults.get(reason) ?? 0) + 1;
+    this.#faults.set(reason, count);
+    if (Number.isInteger(Math.log2(count)))
+      this.#logger.warn('a message could not be read', { peer, reason, count });
+  }
+}
+
+interface Parts {
+  readonly limits: PeerLimits;
+  readonly lingerMs: number;
+  readonly logger: Logger;
+  readonly metrics: PeerMetrics;
+}
+
+function compile(options: BindOptions | ConnectOptions, lingerMs: number): Parts {
+  return {
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    lingerMs: options.lingerMs ?? lingerMs,
+    logger: options.logger ?? silentLogger,
+    metrics: declarePeerMetrics(options.metrics ?? noMetrics),
+  };
+}
+
+function noMethods({ method }: { readonly method: string }): Promise<never> {
+  return Promise.reject(new UnknownMethodError(method));
+}
+
+function hexOf(frame: Uint8Array | undefined): string {
+  return frame === undefined ? '' : Buffer.from(frame).toString('hex');
 }

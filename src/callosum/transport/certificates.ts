@@ -1,7 +1,7 @@
-import { open, readFile, rename, unlink } from 'node:fs/promises';
+import { open, rename, unlink } from 'node:fs/promises';
 import { hasCode, messageOf } from '../../core/errors.js';
 import { KeyFileError, KeyFileModeError } from '../errors.js';
-import { derivePublicKey, isCurveKey } from './keys.js';
+import { isCurveKey, isKeyPair } from './keys.js';
 import type { KeyPair } from './keys.js';
 
 /** What a key file says, before anything is checked (spec/wire-protocol.md 1.8). */
@@ -58,59 +58,42 @@ function format(banner: readonly string[], createdAt: Date, keys: readonly strin
   return [...comments.map((line) => `#   ${line}`), '', 'metadata', 'curve', ...keys, ''].join('\n');
 }
 
-/**
- * The public key of a `.key` file, or of a `.key_secret` file.
- * @throws KeyFileError naming the file.
- */
-export async function readPublicKeyFile(path: string): Promise<string> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  const { publicKey } = parseCertificate(text);
-  if (publicKey === undefined) throw new KeyFileError(`${path}: no public-key line`, { details: { path } });
-  if (!isCurveKey(publicKey))
-    throw new KeyFileError(`${path}: public-key is not 40 characters of Z85`, { details: { path } });
-  return publicKey;
+/** A checked key file. */
+export interface Certificate {
+  readonly publicKey: string;
+  /** Null in a public file. */
+  readonly secretKey: string | null;
 }
 
 /**
- * The pair of a `.key_secret` file. The mode is checked on the open file, so that it cannot change in between.
- * @throws KeyFileModeError when group or others have access, KeyFileError for anything else wrong with the file.
+ * Reads a `.key` or `.key_secret` file. Where it holds a secret key, nobody but the owner may have access to the
+ * file (looked at on the open file, so that it cannot change in between) and the two keys must belong together.
+ * @throws KeyFileModeError on a secret key that others may read, KeyFileError for anything else wrong.
  */
-export async function readSecretKeyFile(path: string): Promise<KeyPair> {
-  let text: string;
-  let mode: number;
-  try {
-    const file = await open(path, 'r');
-    try {
-      mode = (await file.stat()).mode & 0o777;
-      text = await file.readFile('utf8');
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-  if ((mode & 0o077) !== 0)
+export async function readCertificate(path: string): Promise<Certificate> {
+  const { text, mode } = await readWithMode(path);
+  const { publicKey, secretKey } = parseCertificate(text);
+  if (secretKey !== undefined && (mode & 0o077) !== 0)
     throw new KeyFileModeError(
-      `${path}: mode ${mode.toString(8).padStart(4, '0')} lets others read the secret key; run: chmod 600 '${path}'`,
+      `${path}: mode ${mode.toString(8).padStart(4, '0')} gives others access to a secret key; run: chmod 600 '${path}'`,
       { details: { path } },
     );
-  const { publicKey, secretKey } = parseCertificate(text);
-  if (secretKey === undefined)
-    throw new KeyFileError(`${path}: no secret-key line; is this the public file of the pair?`, {
-      details: { path },
-    });
-  if (!isCurveKey(secretKey))
-    throw new KeyFileError(`${path}: secret-key is not 40 characters of Z85`, { details: { path } });
-  if (publicKey === undefined) throw new KeyFileError(`${path}: no public-key line`, { details: { path } });
-  if (derivePublicKey(secretKey) !== publicKey)
-    throw new KeyFileError(`${path}: public-key does not belong to secret-key; generate a new pair`, {
-      details: { path },
-    });
+  if (publicKey === undefined) throw invalid(path, 'no public-key line');
+  if (!isCurveKey(publicKey)) throw invalid(path, 'public-key is not 40 characters of Z85');
+  if (secretKey === undefined) return { publicKey, secretKey: null };
+  if (!isCurveKey(secretKey)) throw invalid(path, 'secret-key is not 40 characters of Z85');
+  if (!isKeyPair({ publicKey, secretKey }))
+    throw invalid(path, 'public-key does not belong to secret-key; generate a new pair');
+  return { publicKey, secretKey };
+}
+
+/**
+ * The pair of a `.key_secret` file.
+ * @throws what `readCertificate` throws, and KeyFileError when the file has no secret key.
+ */
+export async function readKeyPair(path: string): Promise<KeyPair> {
+  const { publicKey, secretKey } = await readCertificate(path);
+  if (secretKey === null) throw invalid(path, 'no secret-key line; is this the public file of the pair?');
   return { publicKey, secretKey };
 }
 
@@ -121,16 +104,16 @@ export interface KeyFiles {
 }
 
 /**
- * Writes both files of a pair into an existing directory, the secret one with mode 0600 whatever the umask.
- * @throws KeyFileError when a file of that name exists and `overwrite` is not set, or cannot be written.
+ * Writes both files of a pair, `<base>.key` and `<base>.key_secret`, into an existing directory; the secret one
+ * with mode 0600 whatever the umask.
+ * @throws KeyFileError when one of them exists and `overwrite` is not set, or cannot be written.
  */
-export async function writeKeyFiles(
-  directory: string,
-  name: string,
+export async function writeCertificate(
+  base: string,
   pair: KeyPair,
   options: { readonly overwrite?: boolean; readonly createdAt?: Date } = {},
 ): Promise<KeyFiles> {
-  const files = { publicFile: `${directory}/${name}.key`, secretFile: `${directory}/${name}.key_secret` };
+  const files = { publicFile: `${base}.key`, secretFile: `${base}.key_secret` };
   const createdAt = options.createdAt ?? new Date();
   const overwrite = options.overwrite ?? false;
   await writeNew(files.secretFile, formatSecretCertificate(pair, createdAt), 0o600, overwrite);
@@ -164,7 +147,21 @@ async function writeNew(path: string, text: string, mode: number, overwrite: boo
   }
 }
 
-function unreadable(path: string, error: unknown): KeyFileError {
-  const what = hasCode(error, 'ENOENT') ? 'no such file' : messageOf(error);
-  return new KeyFileError(`${path}: cannot read the key file: ${what}`, { cause: error, details: { path } });
+async function readWithMode(path: string): Promise<{ readonly text: string; readonly mode: number }> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const { mode } = await file.stat();
+      return { mode: mode & 0o777, text: await file.readFile('utf8') };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const why = hasCode(error, 'ENOENT') ? 'no such file' : messageOf(error);
+    throw new KeyFileError(`${path}: cannot read the key file: ${why}`, { cause: error, details: { path } });
+  }
+}
+
+function invalid(path: string, why: string): KeyFileError {
+  return new KeyFileError(`${path}: ${why}`, { details: { path } });
 }

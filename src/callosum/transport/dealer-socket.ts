@@ -1,0 +1,122 @@
+import { Dealer } from 'zeromq';
+import { within } from '../../core/async.js';
+import { hasCode, messageOf } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { HandshakeError } from '../errors.js';
+import type { PeerLimits } from '../peer-options.js';
+import { isPong, pingFrames } from '../wire/frames.js';
+import type { CurveClientCredentials } from './curve.js';
+import { Outbox } from './outbox.js';
+import type { SendOutcome } from './outbox.js';
+import { receiveLoop } from './transport.js';
+import type { Transport } from './transport.js';
+
+export interface DealerSocketOptions {
+  readonly address: string;
+  readonly curve: CurveClientCredentials | undefined;
+  readonly handshakeTimeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly limits: PeerLimits;
+  readonly lingerMs: number;
+  readonly logger: Logger;
+}
+
+/** TCP keepalive as the manager sets it: dead after 60 s of silence and three probes, 20 s apart. */
+const KEEPALIVE = { tcpKeepalive: 1, tcpKeepaliveIdle: 60, tcpKeepaliveInterval: 20, tcpKeepaliveCount: 3 };
+
+/** The connecting side: a DEALER that has seen the PONG of its peer. */
+export class DealerSocket implements Transport {
+  readonly endpoint: string;
+  readonly #socket: Dealer;
+  readonly #outbox: Outbox;
+  readonly #logger: Logger;
+  #closing: Promise<void> | undefined;
+
+  private constructor(socket: Dealer, options: DealerSocketOptions) {
+    this.#socket = socket;
+    this.endpoint = options.address;
+    this.#logger = options.logger;
+    this.#outbox = new Outbox({
+      write: (frames) => socket.send([...frames]),
+      maxQueuedPerPeer: options.limits.maxQueuedPerPeer,
+      maxQueued: options.limits.maxQueued,
+    });
+  }
+
+  /**
+   * Connects and exchanges PING and PONG.
+   * @throws HandshakeError with the most likely cause when no PONG comes in time; nothing stays open then.
+   */
+  static async connect(options: DealerSocketOptions): Promise<DealerSocket> {
+    const { address, curve, signal, handshakeTimeoutMs: timeoutMs } = options;
+    const socket = new Dealer({
+      linger: options.lingerMs,
+      sendTimeout: 0,
+      maxMessageSize: options.limits.maxMessageBytes,
+      ...KEEPALIVE,
+    });
+    try {
+      if (curve) {
+        socket.curveServerKey = curve.serverPublicKey;
+        socket.curvePublicKey = curve.publicKey;
+        socket.curveSecretKey = curve.secretKey;
+      }
+      const cause = watchHandshake(socket);
+      socket.connect(address);
+      await socket.send(pingFrames());
+      const reply = await within(socket.receive(), { timeoutMs, signal, what: address }).catch(
+        (error: unknown) => {
+          if (!hasCode(error, 'TIMEOUT')) throw error;
+          throw new HandshakeError(`${address}: no PONG within ${String(timeoutMs)} ms: ${cause()}`, {
+            cause: error,
+            retryable: true,
+          });
+        },
+      );
+      if (!isPong(reply)) throw new HandshakeError(`${address}: the answer to PING is not PONG`);
+      return new DealerSocket(socket, options);
+    } catch (error) {
+      socket.linger = 0;
+      socket.close();
+      if (hasCode(error, 'HANDSHAKE_FAILED') || hasCode(error, 'CANCELLED')) throw error;
+      throw new HandshakeError(`${address}: cannot connect: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  start(onFrames: (frames: readonly Uint8Array[]) => void): void {
+    void receiveLoop(this.#socket, onFrames, this.#logger);
+  }
+
+  send(peer: string, frames: readonly Uint8Array[]): Promise<SendOutcome> {
+    return this.#outbox.send(peer, frames);
+  }
+
+  close(flushMs: number): Promise<void> {
+    this.#closing ??= this.#close(flushMs);
+    return this.#closing;
+  }
+
+  async #close(flushMs: number): Promise<void> {
+    await within(this.#outbox.flushed(), { timeoutMs: flushMs, what: 'flush' }).catch(() => undefined);
+    this.#outbox.close();
+    this.#socket.close();
+  }
+}
+
+/** ZeroMQ reports a handshake that fails only as events; the last one tells the user what to look at. */
+function watchHandshake(socket: Dealer): () => string {
+  let cause = 'nobody answers at this address';
+  socket.events.on('connect', () => {
+    cause = 'connected, but the other side does not answer as a Callosum peer';
+  });
+  socket.events.on('handshake:error:auth', () => {
+    cause = 'the server refused our public key';
+  });
+  socket.events.on('handshake:error:protocol', () => {
+    cause = 'security mechanisms differ: one side uses CURVE, the other does not';
+  });
+  socket.events.on('handshake:error:other', () => {
+    cause = 'the server closed the connection during the handshake; is its public key the one we have?';
+  });
+  return () => cause;
+}

@@ -1,0 +1,129 @@
+import { Context, Router } from 'zeromq';
+import type { Logger } from '../../core/logger.js';
+import { within } from '../../core/async.js';
+import type { PeerLimits } from '../peer-options.js';
+import { ZAP_DOMAIN } from './curve.js';
+import type { CurveServerCredentials } from './curve.js';
+import { Outbox } from './outbox.js';
+import type { SendOutcome } from './outbox.js';
+import { receiveLoop } from './transport.js';
+import type { Transport } from './transport.js';
+import { ZapHandler } from './zap.js';
+
+export interface RouterSocketOptions {
+  readonly address: string;
+  readonly curve: CurveServerCredentials | undefined;
+  readonly limits: PeerLimits;
+  readonly lingerMs: number;
+  readonly logger: Logger;
+  /** A client that did not get through: `auth` (key refused), `protocol` (wrong mechanism or server key), `other`. */
+  readonly onHandshakeFailure: (reason: 'auth' | 'protocol' | 'other') => void;
+}
+
+/** How long to wait until the system has released the port after unbinding. */
+const RELEASE_PORT_MS = 1000;
+
+/** The bound side: one ROUTER for all callers. */
+export class RouterSocket implements Transport {
+  readonly endpoint: string;
+  readonly #socket: Router;
+  readonly #zap: ZapHandler | undefined;
+  readonly #outbox: Outbox;
+  readonly #logger: Logger;
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    socket: Router,
+    endpoint: string,
+    zap: ZapHandler | undefined,
+    options: RouterSocketOptions,
+  ) {
+    this.#socket = socket;
+    this.endpoint = endpoint;
+    this.#zap = zap;
+    this.#logger = options.logger;
+    this.#outbox = new Outbox({
+      write: (frames) => socket.send([...frames]),
+      maxQueuedPerPeer: options.limits.maxQueuedPerPeer,
+      maxQueued: options.limits.maxQueued,
+    });
+  }
+
+  /** @throws the socket's error (`EADDRINUSE`, `EINVAL`, ...) with everything closed again. */
+  static async bind(options: RouterSocketOptions): Promise<RouterSocket> {
+    const { address, curve, limits, lingerMs, logger } = options;
+    // A context has one ZAP endpoint. With a context of its own, every bound peer has its own set of accepted keys.
+    const context = new Context();
+    const zap = curve ? await ZapHandler.bind(context, curve.accepts, logger) : undefined;
+    const socket = new Router({
+      context,
+      linger: lingerMs,
+      // With `mandatory` a full or absent peer is an error we see; without it the reply would be lost in silence.
+      mandatory: true,
+      // Never wait inside the socket: the outbox retries, and meanwhile serves the other peers.
+      sendTimeout: 0,
+      maxMessageSize: limits.maxMessageBytes,
+    });
+    try {
+      if (curve) {
+        socket.zapDomain = ZAP_DOMAIN;
+        socket.zapEnforceDomain = true;
+        socket.curveServer = true;
+        socket.curveSecretKey = curve.secretKey;
+      }
+      const failed = options.onHandshakeFailure;
+      socket.events.on('handshake:error:auth', () => {
+        failed('auth');
+      });
+      socket.events.on('handshake:error:protocol', () => {
+        failed('protocol');
+      });
+      socket.events.on('handshake:error:other', () => {
+        failed('other');
+      });
+      await socket.bind(withWildcardPort(address));
+      return new RouterSocket(socket, socket.lastEndpoint ?? address, zap, options);
+    } catch (error) {
+      socket.close();
+      zap?.close();
+      throw error;
+    }
+  }
+
+  start(onFrames: (frames: readonly Uint8Array[]) => void): void {
+    void receiveLoop(this.#socket, onFrames, this.#logger);
+  }
+
+  send(peer: string, frames: readonly Uint8Array[]): Promise<SendOutcome> {
+    return this.#outbox.send(peer, frames);
+  }
+
+  close(flushMs: number): Promise<void> {
+    this.#closing ??= this.#close(flushMs);
+    return this.#closing;
+  }
+
+  async #close(flushMs: number): Promise<void> {
+    await within(this.#outbox.flushed(), { timeoutMs: flushMs, what: 'flush' }).catch(() => undefined);
+    this.#outbox.close();
+    // The system frees the port a moment after the call returns; whoever binds it next should not have to know.
+    const released = new Promise<void>((resolve) => {
+      this.#socket.events.on('close', () => {
+        resolve();
+      });
+    });
+    try {
+      await this.#socket.unbind(this.endpoint);
+      await within(released, { timeoutMs: RELEASE_PORT_MS, what: 'unbind' });
+    } catch {
+      // Closing the socket releases it as well, only later.
+    }
+    this.#socket.close();
+    this.#zap?.close();
+  }
+}
+
+/** ZeroMQ spells "any free port" as `*`; port 0 means the same here. */
+function withWildcardPort(address: string): string {
+  return address.replace(/^(tcp:\/\/.*):0$/, '$1:*');
+}

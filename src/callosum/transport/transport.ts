@@ -1,0 +1,49 @@
+import { messageOf } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { SendOutcome } from './outbox.js';
+
+/** What a peer needs of a socket: frames in, frames out. */
+export interface Transport {
+  /** The actual endpoint of a bound socket; the address of a connected one. */
+  readonly endpoint: string;
+  /** Starts the receive loop; to be called once. */
+  start(onFrames: (frames: readonly Uint8Array[]) => void): void;
+  /** Queues a multipart message; `peer` names the line it waits in. Never rejects. */
+  send(peer: string, frames: readonly Uint8Array[]): Promise<SendOutcome>;
+  /** Waits for queued messages, at most this long, then closes. Idempotent. */
+  close(flushMs: number): Promise<void>;
+}
+
+interface Receiver {
+  readonly closed: boolean;
+  receive(): Promise<readonly Uint8Array[]>;
+}
+
+/** Pause after an unexpected error of the socket, so that a lasting one does not spin. */
+const PAUSE_AFTER_ERROR_MS = 100;
+
+/** Reads a socket until it is closed. Neither an error of the socket nor one of the listener ends the loop. */
+export async function receiveLoop(
+  socket: Receiver,
+  onFrames: (frames: readonly Uint8Array[]) => void,
+  logger: Logger,
+): Promise<void> {
+  for (;;) {
+    let frames: readonly Uint8Array[];
+    try {
+      frames = await socket.receive();
+    } catch (error) {
+      // A socket that closes rejects the pending read with EAGAIN.
+      if (socket.closed) return;
+      logger.error('receiving failed', { error: messageOf(error) });
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_AFTER_ERROR_MS));
+      if (socket.closed) return;
+      continue;
+    }
+    try {
+      onFrames(frames);
+    } catch (error) {
+      logger.error('a received message could not be handled', { error: messageOf(error) });
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import { Router } from 'zeromq';
+import type { Context } from 'zeromq';
+import { messageOf } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { ZAP_DOMAIN } from './curve.js';
+import { z85Encode } from './keys.js';
+import { receiveLoop } from './transport.js';
+
+const ENDPOINT = 'inproc://zeromq.zap.01';
+const VERSION = '1.0';
+const USER_ID = 'manager';
+
+export interface ZapVerdict {
+  readonly status: '200' | '400' | '500';
+  readonly text: string;
+  readonly userId: string;
+}
+
+const refusal = (text: string): ZapVerdict => ({ status: '400', text, userId: '' });
+
+/**
+ * Decides one ZAP request, given without its envelope; the table of spec/wire-protocol.md 1.7, in its order.
+ * Undefined: the request has no id that a reply could carry.
+ */
+export function decideZap(
+  frames: readonly Uint8Array[],
+  accepts: (publicKeyZ85: string) => boolean,
+): ZapVerdict | undefined {
+  const [version, , domain, , , mechanism, ...credentials] = frames;
+  if (frames.length < 2) return undefined;
+  if (!mechanism) return refusal('Not enough frames');
+  if (textOf(version) !== VERSION) return refusal('Invalid version');
+  if (textOf(mechanism) !== 'CURVE') return refusal('Unsupported authentication mechanism');
+  const [key] = credentials;
+  if (!key || credentials.length !== 1) return refusal('Invalid credentials');
+  try {
+    if (key.length !== 32 || textOf(domain) !== ZAP_DOMAIN || !accepts(z85Encode(key)))
+      return refusal('Access denied');
+  } catch {
+    return { status: '500', text: 'Internal error', userId: '' };
+  }
+  return { status: '200', text: 'OK', userId: USER_ID };
+}
+
+function textOf(frame: Uint8Array | undefined): string {
+  return frame === undefined ? '' : Buffer.from(frame).toString('latin1');
+}
+
+/**
+ * Answers libzmq's authentication requests within one context. It has to be bound before the CURVE server socket:
+ * libzmq accepts every key while nobody listens here.
+ */
+export class ZapHandler {
+  readonly #socket: Router;
+  readonly #accepts: (publicKeyZ85: string) => boolean;
+  readonly #logger: Logger;
+
+  private constructor(socket: Router, accepts: (publicKeyZ85: string) => boolean, logger: Logger) {
+    this.#socket = socket;
+    this.#accepts = accepts;
+    this.#logger = logger;
+  }
+
+  static async bind(
+    context: Context,
+    accepts: (publicKeyZ85: string) => boolean,
+    logger: Logger,
+  ): Promise<ZapHandler> {
+    // A ROUTER, not a REP: a request without an answer must not block the next one.
+    const socket = new Router({ context, linger: 0 });
+    await socket.bind(ENDPOINT);
+    const handler = new ZapHandler(socket, accepts, logger);
+    void receiveLoop(socket, (frames) => void handler.#answer(frames), logger);
+    return handler;
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  async #answer(frames: readonly Uint8Array[]): Promise<void> {
+    const delimiter = frames.findIndex((frame) => frame.length === 0);
+    const request = frames.slice(delimiter + 1);
+    const verdict = decideZap(request, this.#accepts);
+    if (!verdict) return;
+    if (verdict.status !== '200')
+      this.#logger.warn('a client was refused', { reason: verdict.text, address: textOf(request[3]) });
+    try {
+      await this.#socket.send([
+        ...frames.slice(0, delimiter + 1),
+        VERSION,
+        request[1] ?? '',
+        verdict.status,
+        verdict.text,
+        verdict.userId,
+        '',
+      ]);
+    } catch (error) {
+      this.#logger.error('an authentication request could not be answered', { error: messageOf(error) });
+    }
+  }
+}
