@@ -20,7 +20,7 @@ export interface RouterSocketOptions {
   readonly onHandshakeFailure: (reason: 'auth' | 'protocol' | 'other') => void;
 }
 
-/** How long to wait until the system has released the port after unbinding. */
+/** How long to wait until the system has released the port after closing. */
 const RELEASE_PORT_MS = 1000;
 
 /** The bound side: one ROUTER for all callers. */
@@ -106,19 +106,15 @@ export class RouterSocket implements Transport {
   async #close(flushMs: number): Promise<void> {
     await within(this.#outbox.flushed(), { timeoutMs: flushMs, what: 'flush' }).catch(() => undefined);
     this.#outbox.close();
-    // The system frees the port a moment after the call returns; whoever binds it next should not have to know.
+    // Closing goes on in ZeroMQ's own thread; whoever binds the port next should not have to know. Not `unbind`: it
+    // runs in a worker thread and races with the pending receive, which makes libzmq abort the process.
     const released = new Promise<void>((resolve) => {
       this.#socket.events.on('close', () => {
         resolve();
       });
     });
-    try {
-      await this.#socket.unbind(this.endpoint);
-      await within(released, { timeoutMs: RELEASE_PORT_MS, what: 'unbind' });
-    } catch {
-      // Closing the socket releases it as well, only later.
-    }
     this.#socket.close();
+    await within(released, { timeoutMs: RELEASE_PORT_MS, what: 'close' }).catch(() => undefined);
     this.#zap?.close();
   }
 }

@@ -157,13 +157,13 @@ describe('a call that fails', () => {
   test('because all slots of the server are taken says so', async () => {
     const server = await bind(patient, { limits: { maxInFlight: 1 } });
     const client = await connect(server);
-    const running = client.invoke('wait', null);
+    const running = client.invoke('wait', null).catch((error: unknown) => error);
     const refused = await connect(server).then((other) =>
       other.invoke('wait', null).catch((e: unknown) => e),
     );
     expect(refused).toMatchObject({ remoteRepr: "LimitExceededError('more than 1 calls in flight')" });
     await server.close();
-    await expect(running).rejects.toMatchObject({ remoteName: 'PeerClosedError' });
+    await expect(running).resolves.toMatchObject({ remoteName: 'PeerClosedError' });
   });
 });
 
@@ -323,7 +323,8 @@ describe('closing', () => {
 
   test('answers calls that outlast the drain, and aborts their signal', async () => {
     const reason = deferred<unknown>();
-    const server = await bind(({ signal }) => {
+    const server = await bind(({ method, signal }) => {
+      if (method === 'probe') return Promise.resolve(null);
       signal.addEventListener('abort', () => {
         reason.resolve(signal.reason);
       });
@@ -331,7 +332,7 @@ describe('closing', () => {
     });
     const client = await connect(server);
     const stuck = client.invoke('stuck', null).catch((error: unknown) => error);
-    await client.invoke('probe', null, { timeoutMs: 1 }).catch(() => undefined);
+    await client.invoke('probe', null);
     await server.close({ drainMs: 20 });
     await expect(stuck).resolves.toMatchObject({ remoteName: 'PeerClosedError' });
     await expect(reason.promise).resolves.toMatchObject({ code: 'PEER_CLOSED' });
