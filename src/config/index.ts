@@ -1,0 +1,10 @@
+export { formatHostPort } from './formats.js';
+export type { HostPort, PortRange } from './formats.js';
+export { isLoopback } from './compile.js';
+export { loadConfig } from './load.js';
+export type { LoadedConfig, LoadOptions } from './load.js';
+export { ConfigError, formatProblems } from './problems.js';
+export type { ConfigProblem, ConfigWarning } from './problems.js';
+export { updateScalingGroup } from './scaling-group.js';
+export { showConfig } from './show.js';
+export type { AgentConfig, DaemonConfig } from './types.js';
