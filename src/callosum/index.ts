@@ -38,5 +38,5 @@ export {
   z85Encode,
 } from './transport/keys.js';
 export type { KeyPair } from './transport/keys.js';
-export { readCertificate, readKeyPair, writeCertificate } from './transport/certificates.js';
-export type { Certificate, KeyFiles } from './transport/certificates.js';
+export { readPublicKeyFile, readSecretKeyFile, writeKeyFiles } from './transport/certificates.js';
+export type { KeyFiles } from './transport/certificates.js';

@@ -1,4 +1,5 @@
 import { open, rename, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { hasCode, messageOf } from '../../core/errors.js';
 import { KeyFileError, KeyFileModeError } from '../errors.js';
 import { isCurveKey, isKeyPair } from './keys.js';
@@ -58,19 +59,32 @@ function format(banner: readonly string[], createdAt: Date, keys: readonly strin
   return [...comments.map((line) => `#   ${line}`), '', 'metadata', 'curve', ...keys, ''].join('\n');
 }
 
-/** A checked key file. */
-export interface Certificate {
-  readonly publicKey: string;
-  /** Null in a public file. */
-  readonly secretKey: string | null;
+/**
+ * The public key of a `.key` file, or of a `.key_secret` file, which is then checked like one.
+ * @throws KeyFileError naming the file.
+ */
+export async function readPublicKeyFile(path: string): Promise<string> {
+  return (await readKeyFile(path)).publicKey;
 }
 
 /**
- * Reads a `.key` or `.key_secret` file. Where it holds a secret key, nobody but the owner may have access to the
- * file (looked at on the open file, so that it cannot change in between) and the two keys must belong together.
- * @throws KeyFileModeError on a secret key that others may read, KeyFileError for anything else wrong.
+ * The pair of a `.key_secret` file. Nobody but the owner may have access to it (looked at on the open file, so that
+ * it cannot change in between) and the two keys must belong together.
+ * @throws KeyFileModeError when others have access, KeyFileError for anything else wrong with the file.
  */
-export async function readCertificate(path: string): Promise<Certificate> {
+export async function readSecretKeyFile(path: string): Promise<KeyPair> {
+  const { publicKey, secretKey } = await readKeyFile(path);
+  if (secretKey === undefined)
+    throw invalid(path, 'no secret-key line; is this the public file of the pair?');
+  return { publicKey, secretKey };
+}
+
+interface CheckedKeys {
+  readonly publicKey: string;
+  readonly secretKey: string | undefined;
+}
+
+async function readKeyFile(path: string): Promise<CheckedKeys> {
   const { text, mode } = await readWithMode(path);
   const { publicKey, secretKey } = parseCertificate(text);
   if (secretKey !== undefined && (mode & 0o077) !== 0)
@@ -80,20 +94,10 @@ export async function readCertificate(path: string): Promise<Certificate> {
     );
   if (publicKey === undefined) throw invalid(path, 'no public-key line');
   if (!isCurveKey(publicKey)) throw invalid(path, 'public-key is not 40 characters of Z85');
-  if (secretKey === undefined) return { publicKey, secretKey: null };
+  if (secretKey === undefined) return { publicKey, secretKey };
   if (!isCurveKey(secretKey)) throw invalid(path, 'secret-key is not 40 characters of Z85');
   if (!isKeyPair({ publicKey, secretKey }))
     throw invalid(path, 'public-key does not belong to secret-key; generate a new pair');
-  return { publicKey, secretKey };
-}
-
-/**
- * The pair of a `.key_secret` file.
- * @throws what `readCertificate` throws, and KeyFileError when the file has no secret key.
- */
-export async function readKeyPair(path: string): Promise<KeyPair> {
-  const { publicKey, secretKey } = await readCertificate(path);
-  if (secretKey === null) throw invalid(path, 'no secret-key line; is this the public file of the pair?');
   return { publicKey, secretKey };
 }
 
@@ -104,15 +108,16 @@ export interface KeyFiles {
 }
 
 /**
- * Writes both files of a pair, `<base>.key` and `<base>.key_secret`, into an existing directory; the secret one
- * with mode 0600 whatever the umask.
+ * Writes both files of a pair into an existing directory, the secret one with mode 0600 whatever the umask.
  * @throws KeyFileError when one of them exists and `overwrite` is not set, or cannot be written.
  */
-export async function writeCertificate(
-  base: string,
+export async function writeKeyFiles(
+  directory: string,
+  name: string,
   pair: KeyPair,
   options: { readonly overwrite?: boolean; readonly createdAt?: Date } = {},
 ): Promise<KeyFiles> {
+  const base = join(directory, name);
   const files = { publicFile: `${base}.key`, secretFile: `${base}.key_secret` };
   const createdAt = options.createdAt ?? new Date();
   const overwrite = options.overwrite ?? false;

@@ -1,3 +1,6 @@
+import { ValueError } from '../../core/errors.js';
+import { isCurveKey } from './keys.js';
+
 /** CURVE keys of a bound peer. All keys are Z85 text, 40 characters (spec/wire-protocol.md 1.6). */
 export interface CurveServerCredentials {
   readonly secretKey: string;
@@ -14,3 +17,12 @@ export interface CurveClientCredentials {
 
 /** The ZAP domain of Backend.AI; it never travels, only the server's own handler sees it. */
 export const ZAP_DOMAIN = 'local';
+
+/**
+ * Looks at the keys before a socket does, whose own complaint is only "invalid argument".
+ * @throws ValueError naming the key that is none, without showing it.
+ */
+export function checkKeys(keys: Readonly<Record<string, string>>): void {
+  for (const [name, key] of Object.entries(keys))
+    if (!isCurveKey(key)) throw new ValueError(`${name} is not 40 characters of Z85`);
+}

@@ -1,13 +1,16 @@
 import { Dealer } from 'zeromq';
-import { within } from '../../core/async.js';
+import { deferred, within } from '../../core/async.js';
 import { hasCode, messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { HandshakeError } from '../errors.js';
 import type { PeerLimits } from '../peer-options.js';
 import { isPong, pingFrames } from '../wire/frames.js';
+import { checkKeys } from './curve.js';
 import type { CurveClientCredentials } from './curve.js';
 import { Outbox } from './outbox.js';
 import type { SendOutcome } from './outbox.js';
+import { watchEvents } from './socket-events.js';
+import type { EventWatch } from './socket-events.js';
 import { receiveLoop } from './transport.js';
 import type { Transport } from './transport.js';
 
@@ -28,12 +31,14 @@ const KEEPALIVE = { tcpKeepalive: 1, tcpKeepaliveIdle: 60, tcpKeepaliveInterval:
 export class DealerSocket implements Transport {
   readonly endpoint: string;
   readonly #socket: Dealer;
+  readonly #watch: EventWatch;
   readonly #outbox: Outbox;
   readonly #logger: Logger;
   #closing: Promise<void> | undefined;
 
-  private constructor(socket: Dealer, options: DealerSocketOptions) {
+  private constructor(socket: Dealer, watch: EventWatch, options: DealerSocketOptions) {
     this.#socket = socket;
+    this.#watch = watch;
     this.endpoint = options.address;
     this.#logger = options.logger;
     this.#outbox = new Outbox({
@@ -45,39 +50,44 @@ export class DealerSocket implements Transport {
 
   /**
    * Connects and exchanges PING and PONG.
-   * @throws HandshakeError with the most likely cause when no PONG comes in time; nothing stays open then.
+   * @throws ValueError for a key that is none, HandshakeError with the most likely cause when no PONG comes in time;
+   * nothing stays open then.
    */
   static async connect(options: DealerSocketOptions): Promise<DealerSocket> {
     const { address, curve, signal, handshakeTimeoutMs: timeoutMs } = options;
+    if (curve) checkKeys({ ...curve });
     const socket = new Dealer({
       linger: options.lingerMs,
       sendTimeout: 0,
       maxMessageSize: options.limits.maxMessageBytes,
       ...KEEPALIVE,
     });
+    const handshake = watchHandshake(socket);
     try {
       if (curve) {
         socket.curveServerKey = curve.serverPublicKey;
         socket.curvePublicKey = curve.publicKey;
         socket.curveSecretKey = curve.secretKey;
       }
-      const cause = watchHandshake(socket);
       socket.connect(address);
       await socket.send(pingFrames());
-      const reply = await within(socket.receive(), { timeoutMs, signal, what: address }).catch(
-        (error: unknown) => {
-          if (!hasCode(error, 'TIMEOUT')) throw error;
-          throw new HandshakeError(`${address}: no PONG within ${String(timeoutMs)} ms: ${cause()}`, {
+      const answer = Promise.race([socket.receive(), handshake.refused]);
+      const reply = await within(answer, { timeoutMs, signal, what: address }).catch((error: unknown) => {
+        if (!hasCode(error, 'TIMEOUT')) throw error;
+        throw new HandshakeError(
+          `${address}: no PONG within ${String(timeoutMs)} ms: ${handshake.lastSeen()}`,
+          {
             cause: error,
             retryable: true,
-          });
-        },
-      );
+          },
+        );
+      });
       if (!isPong(reply)) throw new HandshakeError(`${address}: the answer to PING is not PONG`);
-      return new DealerSocket(socket, options);
+      return new DealerSocket(socket, handshake.watch, options);
     } catch (error) {
       socket.linger = 0;
       socket.close();
+      handshake.watch.end();
       if (hasCode(error, 'HANDSHAKE_FAILED') || hasCode(error, 'CANCELLED')) throw error;
       throw new HandshakeError(`${address}: cannot connect: ${messageOf(error)}`, { cause: error });
     }
@@ -100,23 +110,39 @@ export class DealerSocket implements Transport {
     await within(this.#outbox.flushed(), { timeoutMs: flushMs, what: 'flush' }).catch(() => undefined);
     this.#outbox.close();
     this.#socket.close();
+    this.#watch.end();
   }
 }
 
-/** ZeroMQ reports a handshake that fails only as events; the last one tells the user what to look at. */
-function watchHandshake(socket: Dealer): () => string {
-  let cause = 'nobody answers at this address';
-  socket.events.on('connect', () => {
-    cause = 'connected, but the other side does not answer as a Callosum peer';
+interface Handshake {
+  readonly watch: EventWatch;
+  readonly refused: Promise<never>;
+  readonly lastSeen: () => string;
+}
+
+/**
+ * ZeroMQ reports a handshake that fails only as events. After a refused key it does not try again, so `refused`
+ * rejects at once; everything else may still come right, and `lastSeen` tells the user what to look at.
+ */
+function watchHandshake(socket: Dealer): Handshake {
+  let seen = 'nobody answers at this address';
+  const refused = deferred<never>();
+  const watch = watchEvents(socket, (event) => {
+    switch (event.type) {
+      case 'connect':
+        seen = 'connected, but the other side does not answer as a Callosum peer';
+        break;
+      case 'handshake:error:auth':
+        refused.reject(new HandshakeError(`${event.address}: the server refused our public key`));
+        break;
+      case 'handshake:error:protocol':
+        seen = 'security mechanisms differ: one side uses CURVE, the other does not';
+        break;
+      case 'handshake:error:other':
+        seen = 'the server closed the connection during the handshake; is its public key the one we have?';
+        break;
+      default:
+    }
   });
-  socket.events.on('handshake:error:auth', () => {
-    cause = 'the server refused our public key';
-  });
-  socket.events.on('handshake:error:protocol', () => {
-    cause = 'security mechanisms differ: one side uses CURVE, the other does not';
-  });
-  socket.events.on('handshake:error:other', () => {
-    cause = 'the server closed the connection during the handshake; is its public key the one we have?';
-  });
-  return () => cause;
+  return { watch, refused: refused.promise, lastSeen: () => seen };
 }

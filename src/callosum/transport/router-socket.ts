@@ -1,11 +1,13 @@
 import { Context, Router } from 'zeromq';
 import type { Logger } from '../../core/logger.js';
-import { within } from '../../core/async.js';
+import { deferred, within } from '../../core/async.js';
 import type { PeerLimits } from '../peer-options.js';
-import { ZAP_DOMAIN } from './curve.js';
+import { checkKeys, ZAP_DOMAIN } from './curve.js';
 import type { CurveServerCredentials } from './curve.js';
 import { Outbox } from './outbox.js';
 import type { SendOutcome } from './outbox.js';
+import { watchEvents } from './socket-events.js';
+import type { EventWatch } from './socket-events.js';
 import { receiveLoop } from './transport.js';
 import type { Transport } from './transport.js';
 import { ZapHandler } from './zap.js';
@@ -17,8 +19,10 @@ export interface RouterSocketOptions {
   readonly lingerMs: number;
   readonly logger: Logger;
   /** A client that did not get through: `auth` (key refused), `protocol` (wrong mechanism or server key), `other`. */
-  readonly onHandshakeFailure: (reason: 'auth' | 'protocol' | 'other') => void;
+  readonly onHandshakeFailure: (reason: HandshakeFailure) => void;
 }
+
+export type HandshakeFailure = 'auth' | 'protocol' | 'other';
 
 /** How long to wait until the system has released the port after closing. */
 const RELEASE_PORT_MS = 1000;
@@ -28,6 +32,9 @@ export class RouterSocket implements Transport {
   readonly endpoint: string;
   readonly #socket: Router;
   readonly #zap: ZapHandler | undefined;
+  readonly #watch: EventWatch;
+  /** Resolves when the system has the port back. */
+  readonly #released: Promise<void>;
   readonly #outbox: Outbox;
   readonly #logger: Logger;
   #closing: Promise<void> | undefined;
@@ -36,11 +43,15 @@ export class RouterSocket implements Transport {
     socket: Router,
     endpoint: string,
     zap: ZapHandler | undefined,
+    watch: EventWatch,
+    released: Promise<void>,
     options: RouterSocketOptions,
   ) {
     this.#socket = socket;
     this.endpoint = endpoint;
     this.#zap = zap;
+    this.#watch = watch;
+    this.#released = released;
     this.#logger = options.logger;
     this.#outbox = new Outbox({
       write: (frames) => socket.send([...frames]),
@@ -49,9 +60,13 @@ export class RouterSocket implements Transport {
     });
   }
 
-  /** @throws the socket's error (`EADDRINUSE`, `EINVAL`, ...) with everything closed again. */
+  /**
+   * @throws ValueError for a key that is none, or the socket's error (`EADDRINUSE`, `EINVAL`, ...), with everything
+   * closed again.
+   */
   static async bind(options: RouterSocketOptions): Promise<RouterSocket> {
     const { address, curve, limits, lingerMs, logger } = options;
+    if (curve) checkKeys({ secretKey: curve.secretKey });
     // A context has one ZAP endpoint. With a context of its own, every bound peer has its own set of accepted keys.
     const context = new Context();
     const zap = curve ? await ZapHandler.bind(context, curve.accepts, logger) : undefined;
@@ -64,6 +79,11 @@ export class RouterSocket implements Transport {
       sendTimeout: 0,
       maxMessageSize: limits.maxMessageBytes,
     });
+    const released = deferred<void>();
+    const watch = watchEvents(socket, (event) => {
+      if (event.type === 'close') released.resolve();
+      else reportFailure(event.type, options.onHandshakeFailure);
+    });
     try {
       if (curve) {
         socket.zapDomain = ZAP_DOMAIN;
@@ -71,20 +91,11 @@ export class RouterSocket implements Transport {
         socket.curveServer = true;
         socket.curveSecretKey = curve.secretKey;
       }
-      const failed = options.onHandshakeFailure;
-      socket.events.on('handshake:error:auth', () => {
-        failed('auth');
-      });
-      socket.events.on('handshake:error:protocol', () => {
-        failed('protocol');
-      });
-      socket.events.on('handshake:error:other', () => {
-        failed('other');
-      });
       await socket.bind(withWildcardPort(address));
-      return new RouterSocket(socket, socket.lastEndpoint ?? address, zap, options);
+      return new RouterSocket(socket, socket.lastEndpoint ?? address, zap, watch, released.promise, options);
     } catch (error) {
       socket.close();
+      watch.end();
       zap?.close();
       throw error;
     }
@@ -108,13 +119,9 @@ export class RouterSocket implements Transport {
     this.#outbox.close();
     // Closing goes on in ZeroMQ's own thread; whoever binds the port next should not have to know. Not `unbind`: it
     // runs in a worker thread and races with the pending receive, which makes libzmq abort the process.
-    const released = new Promise<void>((resolve) => {
-      this.#socket.events.on('close', () => {
-        resolve();
-      });
-    });
     this.#socket.close();
-    await within(released, { timeoutMs: RELEASE_PORT_MS, what: 'close' }).catch(() => undefined);
+    this.#watch.end();
+    await within(this.#released, { timeoutMs: RELEASE_PORT_MS, what: 'close' }).catch(() => undefined);
     this.#zap?.close();
   }
 }
@@ -122,4 +129,19 @@ export class RouterSocket implements Transport {
 /** ZeroMQ spells "any free port" as `*`; port 0 means the same here. */
 function withWildcardPort(address: string): string {
   return address.replace(/^(tcp:\/\/.*):0$/, '$1:*');
+}
+
+function reportFailure(eventType: string, report: (reason: HandshakeFailure) => void): void {
+  switch (eventType) {
+    case 'handshake:error:auth':
+      report('auth');
+      break;
+    case 'handshake:error:protocol':
+      report('protocol');
+      break;
+    case 'handshake:error:other':
+      report('other');
+      break;
+    default:
+  }
 }

@@ -1,0 +1,129 @@
+import { Dealer } from 'zeromq';
+import { generateKeyPair, Peer } from '../../../src/callosum/index.js';
+import type { ConnectOptions } from '../../../src/callosum/index.js';
+import { msgpack, RecordedMetrics } from '../../support/callosum.js';
+
+const serverKeys = generateKeyPair();
+const managerKeys = generateKeyPair();
+const opened: { close(): unknown }[] = [];
+
+afterEach(async () => {
+  for (const part of opened.splice(0).reverse()) await part.close();
+});
+
+async function bind(accepts: (key: string) => boolean, metrics = new RecordedMetrics()): Promise<Peer> {
+  const peer = await Peer.bind({
+    address: 'tcp://127.0.0.1:0',
+    serializer: msgpack,
+    handler: (call) => Promise.resolve(call.body),
+    curve: { secretKey: serverKeys.secretKey, accepts },
+    metrics,
+  });
+  opened.push(peer);
+  return peer;
+}
+
+async function connect(
+  server: Peer,
+  curve: ConnectOptions['curve'],
+  handshakeTimeoutMs = 5000,
+): Promise<Peer> {
+  const peer = await Peer.connect({
+    address: server.endpoint,
+    serializer: msgpack,
+    handshakeTimeoutMs,
+    ...(curve ? { curve } : {}),
+  });
+  opened.push(peer);
+  return peer;
+}
+
+const credentials = (keys = managerKeys, serverPublicKey = serverKeys.publicKey) => ({
+  ...keys,
+  serverPublicKey,
+});
+const onlyManager = (key: string) => key === managerKeys.publicKey;
+
+test('an accepted key gets through and calls', async () => {
+  const server = await bind(onlyManager);
+  await expect((await connect(server, credentials())).invoke('echo', 1)).resolves.toBe(1);
+});
+
+test('an unknown key is refused with the reason, is counted, and the server goes on', async () => {
+  const metrics = new RecordedMetrics();
+  const server = await bind(onlyManager, metrics);
+  await expect(connect(server, credentials(generateKeyPair()))).rejects.toMatchObject({
+    code: 'HANDSHAKE_FAILED',
+    message: expect.stringContaining('the server refused our public key'),
+  });
+  await expect((await connect(server, credentials())).invoke('echo', 1)).resolves.toBe(1);
+  expect(metrics.value('callosum_handshake_failures_total', { reason: 'auth' })).toBe(1);
+});
+
+test('a client without CURVE is refused with the reason', async () => {
+  const server = await bind(onlyManager);
+  await expect(connect(server, undefined, 500)).rejects.toMatchObject({
+    message: expect.stringContaining('one side uses CURVE, the other does not'),
+  });
+});
+
+test('a wrong server key is refused with the reason', async () => {
+  const server = await bind(onlyManager);
+  const wrong = credentials(managerKeys, generateKeyPair().publicKey);
+  await expect(connect(server, wrong, 500)).rejects.toMatchObject({
+    message: expect.stringContaining('is its public key the one we have'),
+  });
+});
+
+test('a check that throws refuses its client only', async () => {
+  let broken = true;
+  const server = await bind((key) => {
+    if (broken) throw new Error('the key directory is gone');
+    return onlyManager(key);
+  });
+  await expect(connect(server, credentials(), 300)).rejects.toMatchObject({ code: 'HANDSHAKE_FAILED' });
+  broken = false;
+  await expect((await connect(server, credentials())).invoke('echo', 1)).resolves.toBe(1);
+});
+
+test('the accepted set may change while the server runs', async () => {
+  const accepted = new Set([managerKeys.publicKey]);
+  const server = await bind((key) => accepted.has(key));
+  const first = await connect(server, credentials());
+  const next = generateKeyPair();
+  accepted.add(next.publicKey);
+  accepted.delete(managerKeys.publicKey);
+  await expect((await connect(server, credentials(next))).invoke('echo', 2)).resolves.toBe(2);
+  await expect(first.invoke('echo', 1)).resolves.toBe(1);
+  await expect(connect(server, credentials(), 300)).rejects.toMatchObject({ code: 'HANDSHAKE_FAILED' });
+});
+
+test('two servers of one process have their own accepted keys', async () => {
+  const other = generateKeyPair();
+  const one = await bind(onlyManager);
+  const two = await bind((key) => key === other.publicKey);
+  await expect((await connect(one, credentials())).invoke('echo', 1)).resolves.toBe(1);
+  await expect((await connect(two, credentials(other))).invoke('echo', 2)).resolves.toBe(2);
+  await expect(connect(two, credentials(), 300)).rejects.toMatchObject({ code: 'HANDSHAKE_FAILED' });
+});
+
+test('a client that connects again and again in vain leaves the server answering', async () => {
+  const server = await bind(onlyManager);
+  const insistent = new Dealer({ linger: 0, reconnectInterval: 1 });
+  opened.push(insistent);
+  insistent.connect(server.endpoint);
+  const client = await connect(server, credentials());
+  const results = await Promise.all(Array.from({ length: 100 }, (_, i) => client.invoke('echo', i)));
+  expect(results).toHaveLength(100);
+});
+
+test('a key that is none is refused when binding', async () => {
+  await expect(
+    Peer.bind({
+      address: 'tcp://127.0.0.1:0',
+      serializer: msgpack,
+      handler: () => Promise.resolve(null),
+      curve: { secretKey: 'short', accepts: () => true },
+    }),
+  ).rejects.toMatchObject({ code: 'ARGS_INVALID_VALUE', message: expect.not.stringContaining('short') });
+});
