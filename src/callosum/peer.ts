@@ -6,6 +6,7 @@ import { Callee } from './callee.js';
 import { Caller } from './caller.js';
 import { UnknownMethodError } from './errors.js';
 import { createErrorDescriber } from './failure.js';
+import { FaultLog } from './fault-log.js';
 import { declarePeerMetrics } from './peer-metrics.js';
 import type { PeerMetrics } from './peer-metrics.js';
 import { DEFAULT_LIMITS } from './peer-options.js';
@@ -34,7 +35,7 @@ export class Peer {
   readonly #lingerMs: number;
   readonly #logger: Logger;
   readonly #metrics: PeerMetrics;
-  readonly #faults = new Map<string, number>();
+  readonly #faults: FaultLog;
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -49,6 +50,7 @@ export class Peer {
     this.#lingerMs = parts.lingerMs;
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
+    this.#faults = parts.faults;
     const send = (peer: string, message: Message) => this.#send(peer, message);
     this.#caller = new Caller({ serializer: options.serializer, send });
     this.#callee = new Callee({
@@ -79,9 +81,10 @@ export class Peer {
       limits: parts.limits,
       lingerMs: parts.lingerMs,
       logger: parts.logger,
+      faults: parts.faults,
       onHandshakeFailure: (reason) => {
         parts.metrics.handshakeFailures.increment({ reason });
-        parts.logger.warn('a client did not get through the handshake', { reason });
+        parts.faults.warn('a client did not get through the handshake', reason);
       },
     });
     return new Peer(transport, 'bound', options, parts);
@@ -197,13 +200,9 @@ export class Peer {
     return this.#transport.send(peer, upperFrames(routingId, header, body));
   }
 
-  /** Counts every fault and logs the first, second, fourth, ... of its kind, so that garbage cannot flood the log. */
   #malformed(reason: string, peer: string): void {
     this.#metrics.malformed.increment({ reason });
-    const count = (this.#faults.get(reason) ?? 0) + 1;
-    this.#faults.set(reason, count);
-    if (Number.isInteger(Math.log2(count)))
-      this.#logger.warn('a message could not be read', { peer, reason, count });
+    this.#faults.warn('a message could not be read', reason, { peer });
   }
 }
 
@@ -212,14 +211,17 @@ interface Parts {
   readonly lingerMs: number;
   readonly logger: Logger;
   readonly metrics: PeerMetrics;
+  readonly faults: FaultLog;
 }
 
 function compile(options: BindOptions | ConnectOptions, lingerMs: number): Parts {
+  const logger = options.logger ?? silentLogger;
   return {
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     lingerMs: options.lingerMs ?? lingerMs,
-    logger: options.logger ?? silentLogger,
+    logger,
     metrics: declarePeerMetrics(options.metrics ?? noMetrics),
+    faults: new FaultLog(logger),
   };
 }
 

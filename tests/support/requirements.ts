@@ -1,6 +1,6 @@
-/** Something outside the project that a group of tests cannot do without. */
+/** Something outside the project that a group of tests cannot do without, named by an environment variable. */
 export interface Requirement {
-  /** Environment variable that says where it is; `scripts/test` sets it. */
+  /** `scripts/test` sets it. */
   readonly variable: string;
   /** What it is, for the reader of the message. */
   readonly what: string;
@@ -12,35 +12,31 @@ export const CALLOSUM_PYTHON: Requirement = {
   what: 'a Python with the packages callosum, pyzmq, msgpack and python-snappy',
 };
 
-const skipped: string[] = [];
+let skippedGroups = 0;
 
 /**
- * Declares a group of tests that needs something from outside; its value is handed to the body. Where it is absent,
- * the group is skipped and says so with the reason and how many groups of the file it concerns so far; on CI
- * (`CI=true`) it fails instead, so that a broken environment cannot pass for a green run.
+ * May a group of tests run? If not, it says so with the reason and how many groups of this file it concerns so far.
+ * @throws Error on CI (`CI=true`), so that a broken environment cannot pass for a green run.
  */
+export function requirement(what: string, met: boolean): boolean {
+  if (met) return true;
+  if (process.env['CI'] === 'true') throw new Error(`cannot be skipped on CI: needs ${what}`);
+  skippedGroups += 1;
+  process.stderr.write(`SKIPPED (${String(skippedGroups)} so far in this file): needs ${what}\n`);
+  return false;
+}
+
+/** Declares a group of tests that needs what a variable names; its value is handed to the body. */
 export function describeRequiring(
-  requirement: Requirement,
+  { variable, what }: Requirement,
   title: string,
   body: (value: string) => void,
 ): void {
-  const value = process.env[requirement.variable];
-  if (value !== undefined && value !== '') {
-    describe(title, () => {
-      body(value);
-    });
-    return;
-  }
-  const reason = `${requirement.variable} is not set: it names ${requirement.what}`;
-  if (process.env['CI'] === 'true') {
-    test(title, () => {
-      throw new Error(`cannot be skipped on CI: ${reason}`);
-    });
-    return;
-  }
-  skipped.push(title);
-  process.stderr.write(`SKIPPED (${String(skipped.length)} so far in this file): ${title}: ${reason}\n`);
-  describe.skip(title, () => {
-    body('');
+  const value = process.env[variable] ?? '';
+  const declare = requirement(`${what}, named by ${variable}: ${title}`, value !== '')
+    ? describe
+    : describe.skip;
+  declare(title, () => {
+    body(value);
   });
 }

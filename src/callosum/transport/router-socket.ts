@@ -1,6 +1,7 @@
 import { Context, Router } from 'zeromq';
 import type { Logger } from '../../core/logger.js';
 import { deferred, within } from '../../core/async.js';
+import type { FaultLog } from '../fault-log.js';
 import type { PeerLimits } from '../peer-options.js';
 import { checkKeys, ZAP_DOMAIN } from './curve.js';
 import type { CurveServerCredentials } from './curve.js';
@@ -18,6 +19,7 @@ export interface RouterSocketOptions {
   readonly limits: PeerLimits;
   readonly lingerMs: number;
   readonly logger: Logger;
+  readonly faults: FaultLog;
   /** A client that did not get through: `auth` (key refused), `protocol` (wrong mechanism or server key), `other`. */
   readonly onHandshakeFailure: (reason: HandshakeFailure) => void;
 }
@@ -69,7 +71,9 @@ export class RouterSocket implements Transport {
     if (curve) checkKeys({ secretKey: curve.secretKey });
     // A context has one ZAP endpoint. With a context of its own, every bound peer has its own set of accepted keys.
     const context = new Context();
-    const zap = curve ? await ZapHandler.bind(context, curve.accepts, logger) : undefined;
+    const zap = curve
+      ? await ZapHandler.bind({ context, accepts: curve.accepts, logger, faults: options.faults })
+      : undefined;
     const socket = new Router({
       context,
       linger: lingerMs,

@@ -2,6 +2,7 @@ import { Router } from 'zeromq';
 import type { Context } from 'zeromq';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import type { FaultLog } from '../fault-log.js';
 import { ZAP_DOMAIN } from './curve.js';
 import { z85Encode } from './keys.js';
 import { receiveLoop } from './transport.js';
@@ -46,31 +47,32 @@ function textOf(frame: Uint8Array | undefined): string {
   return frame === undefined ? '' : Buffer.from(frame).toString('latin1');
 }
 
+export interface ZapHandlerOptions {
+  readonly context: Context;
+  readonly accepts: (publicKeyZ85: string) => boolean;
+  readonly logger: Logger;
+  readonly faults: FaultLog;
+}
+
 /**
  * Answers libzmq's authentication requests within one context. It has to be bound before the CURVE server socket:
  * libzmq accepts every key while nobody listens here.
  */
 export class ZapHandler {
   readonly #socket: Router;
-  readonly #accepts: (publicKeyZ85: string) => boolean;
-  readonly #logger: Logger;
+  readonly #options: ZapHandlerOptions;
 
-  private constructor(socket: Router, accepts: (publicKeyZ85: string) => boolean, logger: Logger) {
+  private constructor(socket: Router, options: ZapHandlerOptions) {
     this.#socket = socket;
-    this.#accepts = accepts;
-    this.#logger = logger;
+    this.#options = options;
   }
 
-  static async bind(
-    context: Context,
-    accepts: (publicKeyZ85: string) => boolean,
-    logger: Logger,
-  ): Promise<ZapHandler> {
+  static async bind(options: ZapHandlerOptions): Promise<ZapHandler> {
     // A ROUTER, not a REP: a request without an answer must not block the next one.
-    const socket = new Router({ context, linger: 0 });
+    const socket = new Router({ context: options.context, linger: 0 });
     await socket.bind(ENDPOINT);
-    const handler = new ZapHandler(socket, accepts, logger);
-    void receiveLoop(socket, (frames) => void handler.#answer(frames), logger);
+    const handler = new ZapHandler(socket, options);
+    void receiveLoop(socket, (frames) => void handler.#answer(frames), options.logger);
     return handler;
   }
 
@@ -81,10 +83,10 @@ export class ZapHandler {
   async #answer(frames: readonly Uint8Array[]): Promise<void> {
     const delimiter = frames.findIndex((frame) => frame.length === 0);
     const request = frames.slice(delimiter + 1);
-    const verdict = decideZap(request, this.#accepts);
+    const verdict = decideZap(request, this.#options.accepts);
     if (!verdict) return;
     if (verdict.status !== '200')
-      this.#logger.warn('a client was refused', { reason: verdict.text, address: textOf(request[3]) });
+      this.#options.faults.warn('a client was refused', verdict.text, { address: textOf(request[3]) });
     try {
       await this.#socket.send([
         ...frames.slice(0, delimiter + 1),
@@ -96,7 +98,9 @@ export class ZapHandler {
         '',
       ]);
     } catch (error) {
-      this.#logger.error('an authentication request could not be answered', { error: messageOf(error) });
+      this.#options.logger.error('an authentication request could not be answered', {
+        error: messageOf(error),
+      });
     }
   }
 }
