@@ -15,17 +15,20 @@ export interface KernelBackend {
   /** Lets go of everything held in this process. Kernels go on running. */
   close(): Promise<void>;
 
-  images: BackendImages;
-  networks: BackendNetworks;
-  files: BackendFiles;
+  readonly images: BackendImages;
+  readonly networks: BackendNetworks;
+  readonly files: BackendFiles;
 
   /** Makes the container without starting it. A failure leaves nothing behind. */
   create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle>;
-  /** Starts the container; the runner inside may need a moment until it answers. */
+  /**
+   * Starts the container; the runner inside may need a moment until it answers. A start that fails or is cancelled
+   * leaves the container created, never half started.
+   */
   start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints>;
   /** Asks the container to stop, kills it after the grace time, and resolves once it is gone. */
   stop(handle: KernelHandle, options: { readonly graceMs: number }): Promise<void>;
-  /** Deletes the container, not the scratch directory. */
+  /** Deletes the container, not the scratch directory; one that still runs is killed first. */
   remove(handle: KernelHandle): Promise<void>;
   /** What became of a kernel known from the journal: for re-attaching after a restart of the daemon. */
   inspect(handle: KernelHandle): Promise<KernelProcessState>;
@@ -45,6 +48,7 @@ export interface KernelHandle {
   readonly backend: BackendKind;
   readonly agentId: AgentId;
   readonly kernelId: KernelId;
+  readonly sessionId: SessionId;
   readonly containerId: ContainerId;
   /** The backend's own facts as JSON; nobody else reads them. */
   readonly state: Readonly<Record<string, unknown>>;
