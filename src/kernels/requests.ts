@@ -156,3 +156,8 @@ export interface KernelDescription {
   readonly resourceSlots: Readonly<Record<string, string>>;
   readonly servicePorts: readonly ServicePort[];
 }
+
+/** One entry of `check_and_pull` (spec/rpc-functions.md 3.0.2). */
+export type ImagePullRequest = ImageRequest & {
+  readonly project: string | null;
+};

@@ -1,0 +1,93 @@
+import type { AgentId, ContainerId, KernelId, SessionId } from '../core/ids.js';
+import type { KernelCreationResult } from '../kernels/requests.js';
+
+/**
+ * Everything an agent announces, in this program's own words; encodings and transport are `events/`'s business
+ * (spec/events-and-stores.md 3.5). A new event gets a member here and nothing else to begin with.
+ */
+export type AgentEvent =
+  | { readonly name: 'agent_started'; readonly reason: string }
+  | { readonly name: 'agent_terminated'; readonly reason: string }
+  | {
+      readonly name: 'agent_error';
+      readonly message: string;
+      readonly traceback: string | null;
+    }
+  | { readonly name: 'do_agent_resource_check' }
+  | ImageEvent
+  | KernelEvent
+  | {
+      readonly name: 'session_success' | 'session_failure';
+      readonly sessionId: SessionId;
+      readonly reason: string;
+      readonly exitCode: number;
+    }
+  | {
+      readonly name: 'execution_started' | 'execution_finished' | 'execution_timeout';
+      readonly sessionId: SessionId;
+    }
+  | { readonly name: 'do_sync_kernel_logs'; readonly kernelId: KernelId; readonly containerId: ContainerId }
+  | {
+      readonly name: 'model_service_status_updated';
+      readonly sessionId: SessionId;
+      readonly status: 'healthy' | 'unhealthy';
+    }
+  | BackgroundTaskEvent;
+
+export type ImageEvent =
+  | { readonly name: 'image_pull_started'; readonly image: string; readonly timestampMs: number }
+  | {
+      readonly name: 'image_pull_finished';
+      readonly image: string;
+      readonly timestampMs: number;
+      readonly message: string | null;
+    }
+  | { readonly name: 'image_pull_failed'; readonly image: string; readonly message: string };
+
+/** The kernel's own story. These are never dropped, and their order per kernel is kept (design, decision 9). */
+export type KernelEvent =
+  | {
+      readonly name: 'kernel_preparing' | 'kernel_pulling' | 'kernel_creating';
+      readonly kernelId: KernelId;
+      readonly sessionId: SessionId;
+      /** The image's canonical name for `kernel_pulling`, else empty. */
+      readonly reason: string;
+    }
+  | {
+      readonly name: 'kernel_started';
+      readonly kernelId: KernelId;
+      readonly sessionId: SessionId;
+      readonly reason: string;
+      readonly creation: KernelCreationResult;
+    }
+  | {
+      readonly name: 'kernel_terminated';
+      readonly kernelId: KernelId;
+      readonly sessionId: SessionId;
+      readonly reason: string;
+      /** -1 when unknown. */
+      readonly exitCode: number;
+    };
+
+export type BackgroundTaskEvent =
+  | {
+      readonly name: 'bgtask_updated';
+      readonly taskId: string;
+      readonly current: number;
+      readonly total: number;
+      readonly message: string | null;
+    }
+  | {
+      readonly name: 'bgtask_done' | 'bgtask_cancelled' | 'bgtask_failed';
+      readonly taskId: string;
+      readonly message: string | null;
+    };
+
+/** Where an agent's events go in. */
+export interface EventSink {
+  /**
+   * Takes the event over. Resolves once it can no longer be lost: for a lifecycle event, when it is on disk where
+   * the implementation is durable. Never rejects because the other side is away.
+   */
+  publish(source: AgentId, event: AgentEvent): Promise<void>;
+}

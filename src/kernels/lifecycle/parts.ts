@@ -1,0 +1,111 @@
+import type { KernelBackend, KernelLimits, RunnerEndpoints } from '../../backends/backend.js';
+import type { Clock } from '../../core/clock.js';
+import type { AgentId, KernelId } from '../../core/ids.js';
+import type { Logger } from '../../core/logger.js';
+import type { Metrics } from '../../core/metrics.js';
+import type { EventSink } from '../../events/catalogue.js';
+import type { KernelJournal } from '../kernel-journal.js';
+import type { KernelRegistry } from '../kernel-registry.js';
+import type { AttachedDevice, ResourceSpec } from '../requests.js';
+
+/** What the lifecycle of one agent's kernels works with. */
+export interface LifecycleParts {
+  readonly agentId: AgentId;
+  readonly backend: KernelBackend;
+  readonly registry: KernelRegistry;
+  readonly journal: KernelJournal;
+  readonly resources: KernelResources;
+  readonly ports: HostPorts;
+  readonly runners: RunnerConnector;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly settings: LifecycleSettings;
+}
+
+export interface LifecycleSettings {
+  readonly scratchRoot: string;
+  /** Host address of published ports. */
+  readonly bindHost: string;
+  /** Told to clients; null: the bind host. */
+  readonly advertisedHost: string | null;
+  /** `x86_64`, `aarch64`: what images must be built for. */
+  readonly architecture: string;
+  readonly kernelUid: number | null;
+  readonly kernelGid: number | null;
+  /** Kernels of one call created at the same time (spec/kernel-lifecycle.md 2). */
+  readonly creationConcurrency: number;
+  readonly readiness: {
+    readonly attempts: number;
+    readonly attemptTimeoutMs: number;
+    readonly totalTimeoutMs: number;
+    readonly intervalMs: number;
+  };
+  readonly pullTimeoutMs: number | null;
+  readonly stopGraceMs: number;
+}
+
+export interface AllocationRequest {
+  readonly slots: Readonly<Record<string, string>>;
+  readonly shmemBytes: bigint | null;
+  readonly allowFractionalFragmentation: boolean;
+}
+
+/** What the ledger hands out for one kernel. Serialisable: the journal keeps it. */
+export interface KernelAllocation {
+  readonly slots: ResourceSpec['slots'];
+  readonly allocations: ResourceSpec['allocations'];
+}
+
+/** One agent's share of the node; implemented by `resources/AgentResources`. All amounts are decimal texts. */
+export interface KernelResources {
+  /** All or nothing. @throws InsufficientResource and its kin, naming what was asked and what is free. */
+  allocate(kernelId: KernelId, request: AllocationRequest): KernelAllocation;
+  /** Books exactly what the journal says. @throws when something of it belongs to another kernel. */
+  restore(kernelId: KernelId, allocation: KernelAllocation): void;
+  /** Idempotent. */
+  free(kernelId: KernelId): void;
+  environment(allocation: KernelAllocation): Readonly<Record<string, string>>;
+  attachedDevices(allocation: KernelAllocation): Readonly<Record<string, readonly AttachedDevice[]>>;
+  limits(allocation: KernelAllocation): Omit<KernelLimits, 'shmBytes'>;
+  /** The content of `resource.txt` but for mounts, spec/config-and-resources.md 4.4. */
+  resourceText(allocation: KernelAllocation, mounts: ResourceSpec['mounts']): string;
+}
+
+/** Host ports of one agent; implemented by `agent/PortPool`. */
+export interface HostPorts {
+  /** @throws PortPoolExhaustedError; nothing is taken then. */
+  acquire(kernelId: KernelId, count: number): Promise<readonly number[]>;
+  /** Books ports that a journalled kernel holds. */
+  restore(kernelId: KernelId, ports: readonly number[]): void;
+  /** Returns all ports of the kernel. Idempotent. */
+  releaseAll(kernelId: KernelId): void;
+}
+
+/** The lifecycle's view of the link to a kernel's runner; implemented by `runner/RunnerLink`. */
+export interface KernelRunner {
+  /** Resolves with the apps the runner offers. @throws TimeoutError, CancelledError (spec/kernel-runner.md 3.12). */
+  waitReady(options: {
+    readonly attempts: number;
+    readonly attemptTimeoutMs: number;
+    readonly totalTimeoutMs: number;
+    readonly intervalMs: number;
+    readonly signal: AbortSignal;
+  }): Promise<readonly RunnerApp[]>;
+  close(): Promise<void>;
+}
+
+export interface RunnerApp {
+  readonly name: string;
+  readonly urlTemplate?: string;
+  readonly allowedArguments?: readonly string[];
+  readonly allowedEnvs?: readonly string[];
+}
+
+/** Hands out the one link of each kernel; the agent uses the same links for execution. */
+export interface RunnerConnector {
+  connect(kernelId: KernelId, endpoints: RunnerEndpoints): KernelRunner;
+  /** Closes the link; idempotent. */
+  disconnect(kernelId: KernelId): Promise<void>;
+}
