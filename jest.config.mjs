@@ -14,6 +14,8 @@ const project = (name) => ({
 });
 
 export default {
-  projects: ['unit', 'contract', 'integration', 'interop', 'fault'].map(project),
-  testTimeout: 30_000,
+  projects: ['unit', 'contract', 'integration', 'interop', 'fault', 'fuzz'].map(project),
+  // Many tests start processes and wait for them; more workers than this starve each other on a small machine.
+  maxWorkers: 2,
+  testTimeout: 60_000,
 };
