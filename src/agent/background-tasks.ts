@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto';
+import { CancelledError, isSpleniumError, messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { AgentEvent, EventSink } from '../events/catalogue.js';
+
+/** What a task tells while it runs; `message` is for the user who waits. */
+export type ReportProgress = (current: number, total: number, message: string | null) => Promise<void>;
+
+export type BackgroundWork = (signal: AbortSignal, report: ReportProgress) => Promise<string | null>;
+
+/**
+ * Work that outlives its call: pulling, committing, pushing. Each task announces its start and exactly one end
+ * (spec/events-and-stores.md 6.1).
+ */
+export class BackgroundTasks {
+  readonly #agentId: AgentId;
+  readonly #events: EventSink;
+  readonly #logger: Logger;
+  readonly #running = new Map<string, { readonly done: Promise<void>; readonly abort: AbortController }>();
+
+  constructor(parts: { readonly agentId: AgentId; readonly events: EventSink; readonly logger: Logger }) {
+    this.#agentId = parts.agentId;
+    this.#events = parts.events;
+    this.#logger = parts.logger;
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Starts the work and returns the task's id, a hyphenated UUID. The work's result text goes into `bgtask_done`. */
+  start(name: string, work: BackgroundWork): string {
+    const taskId = randomUUID();
+    const abort = new AbortController();
+    const done = this.#run(taskId, name, work, abort.signal).finally(() => this.#running.delete(taskId));
+    this.#running.set(taskId, { done, abort });
+    return taskId;
+  }
+
+  /** Cancels what runs and waits for the ends to be announced. */
+  async close(): Promise<void> {
+    for (const { abort } of this.#running.values()) abort.abort(new CancelledError('the agent stops'));
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
+  }
+
+  async #run(taskId: string, name: string, work: BackgroundWork, signal: AbortSignal): Promise<void> {
+    const report: ReportProgress = (current, total, message) =>
+      this.#publish({ name: 'bgtask_updated', taskId, current, total, message });
+    await report(0, 0, 'Task started');
+    try {
+      const message = await work(signal, report);
+      await this.#publish({ name: 'bgtask_done', taskId, message });
+    } catch (error) {
+      if (signal.aborted)
+        await this.#publish({ name: 'bgtask_cancelled', taskId, message: 'Task cancelled' });
+      else {
+        this.#logger.warn('background task failed', { taskId, task: name, error: messageOf(error) });
+        const message = isSpleniumError(error) ? error.pythonRepr : messageOf(error);
+        await this.#publish({ name: 'bgtask_failed', taskId, message });
+      }
+    }
+  }
+
+  async #publish(event: AgentEvent): Promise<void> {
+    await this.#events.publish(this.#agentId, event);
+  }
+}
