@@ -37,7 +37,6 @@ export async function receiveLoop(
       if (socket.closed) return;
       logger.error('receiving failed', { error: messageOf(error) });
       await new Promise((resolve) => setTimeout(resolve, PAUSE_AFTER_ERROR_MS));
-      if (socket.closed) return;
       continue;
     }
     try {

@@ -1,6 +1,7 @@
 import { PickleRefusedError } from '../errors.js';
 import { enumMember, enumMemberByName, findEnumClass } from '../enums.js';
-import { BinarySize, Decimal, EnumValue, ImageRef, ResourceSlot, SlotName } from '../values.js';
+import type { EnumValue } from '../values.js';
+import { BinarySize, Decimal, ImageRef, ResourceSlot, SlotName } from '../values.js';
 
 /** What may lie on the stack of the restricted reader. */
 export type PickleItem =

@@ -10,20 +10,19 @@ import { readVectors } from '../../../support/vectors.js';
 
 interface Pair {
   readonly name: string;
-  readonly public_key_z85: string;
-  readonly secret_key_z85: string;
+  readonly public_key_z85?: string;
+  readonly secret_key_z85?: string;
   readonly public_key_hex: string;
 }
 const { key_pairs: pairs } = readVectors<{ readonly key_pairs: readonly Pair[] }>('zmq-certs.json');
-const known = pairs.filter((pair) => pair.public_key_z85 !== undefined && pair.secret_key_z85 !== undefined);
-
-test.each(known.map((pair) => [pair.name, pair] as const))(
-  '%s: public key derived from the secret one',
-  (_n, pair) => {
-    expect(derivePublicKey(pair.secret_key_z85)).toBe(pair.public_key_z85);
-    expect(isKeyPair({ publicKey: pair.public_key_z85, secretKey: pair.secret_key_z85 })).toBe(true);
-  },
+const known = pairs.flatMap(({ name, public_key_z85: publicKey, secret_key_z85: secretKey }) =>
+  publicKey === undefined || secretKey === undefined ? [] : [[name, { publicKey, secretKey }] as const],
 );
+
+test.each(known)('%s: public key derived from the secret one', (_name, pair) => {
+  expect(derivePublicKey(pair.secretKey)).toBe(pair.publicKey);
+  expect(isKeyPair(pair)).toBe(true);
+});
 
 test('generated pairs are sound and differ', () => {
   const [a, b] = [generateKeyPair(), generateKeyPair()];
