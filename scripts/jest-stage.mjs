@@ -2,9 +2,9 @@
 // once more, one at a time, and says loudly what passed only then. Writes what scripts/test-closing.mjs needs to RESULT.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const LIMIT_MS = Number(process.env.SPLENIUM_STAGE_SECONDS ?? 900) * 1000;
 /** How long jest may take to exit once its results are written. */
@@ -15,7 +15,7 @@ const [project, resultFile] = process.argv.slice(2);
 if (project === undefined || resultFile === undefined)
   throw new Error('usage: jest-stage.mjs PROJECT RESULT');
 const scratch = mkdtempSync(join(tmpdir(), 'splenium-jest-'));
-const jest = createRequire(import.meta.url).resolve('jest/bin/jest.js');
+const jest = fileURLToPath(new URL('../node_modules/jest/bin/jest.js', import.meta.url));
 const say = (line) => process.stdout.write(`${line}\n`);
 
 /** Processes that inherited the mark of a run and outlived it: kernels and daemons that a test left behind. */
@@ -127,6 +127,8 @@ if (failedFiles.length > 0 || unfinished) {
   ]);
   const repeated = readFiles(second.results);
   finished = second.results !== undefined;
+  if (failedFiles.length === 0 && finished && second.results.success)
+    flaky.push(`${project} › (the whole stage)`);
   for (const [file, tests] of repeated)
     for (const before of (files.get(file) ?? []).filter(isFailed)) {
       const after = tests.find((test) => test.name === before.name);

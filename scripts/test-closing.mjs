@@ -4,21 +4,23 @@ import { existsSync, readFileSync } from 'node:fs';
 const MESSAGE_LINES = 25;
 const COLOURS = /\u001b\[[0-9;]*m/g;
 
-const results = process.argv
-  .slice(2)
-  .map((file) =>
-    existsSync(file)
-      ? JSON.parse(readFileSync(file, 'utf8'))
-      : {
-          passed: 0,
-          skipped: 0,
-          flaky: [],
-          failures: [{ name: file, message: 'the stage ended without a result' }],
-        },
-  );
+const results = process.argv.slice(2).map((file) =>
+  existsSync(file)
+    ? JSON.parse(readFileSync(file, 'utf8'))
+    : {
+        passed: 0,
+        skipped: 0,
+        flaky: [],
+        failures: [{ name: file, message: 'the stage ended without a result' }],
+      },
+);
 const failures = results.flatMap((result) => result.failures);
 for (const { name, message } of failures) {
-  const lines = message.replace(COLOURS, '').split('\n').slice(0, MESSAGE_LINES);
+  const lines = message
+    .replace(COLOURS, '')
+    .split('\n')
+    .filter((line) => !line.includes('/node_modules/'))
+    .slice(0, MESSAGE_LINES);
   console.log(`FAILED: ${name}\n${lines.map((line) => `    ${line}`).join('\n')}`);
 }
 for (const name of results.flatMap((result) => result.flaky)) console.log(`FLAKY: ${name}`);
