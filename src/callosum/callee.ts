@@ -4,42 +4,38 @@ import {
   CancelledError,
   hasCode,
   isSpleniumError,
-  LimitExceededError,
   messageOf,
+  TimeoutError,
   ValueError,
 } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { PeerClosedError, UnknownMethodError } from './errors.js';
+import type { FaultLog } from './fault-log.js';
+import { Call, exceeded, InFlight } from './in-flight.js';
 import type { PeerMetrics } from './peer-metrics.js';
 import type { CallHandler, ErrorDescriber, PeerLimits, Serializer } from './peer-options.js';
 import type { Scheduler } from './scheduler.js';
-import type { SendOutcome } from './transport/outbox.js';
+import type { OnOutcome, SendOutcome } from './transport/outbox.js';
+import { BODY_OVERHEAD_BYTES } from './wire/message.js';
 import type { Message, RequestId } from './wire/message.js';
-import { requestKey } from './wire/message.js';
 
 export interface CalleeOptions {
   readonly handler: CallHandler;
   readonly serializer: Serializer;
   readonly scheduler: Scheduler;
   readonly limits: PeerLimits;
+  /** Milliseconds a call of a method may take; undefined: no limit. */
+  readonly deadlineOf: (method: string) => number | undefined;
   readonly describeError: ErrorDescriber;
-  /** Sends a message to one peer; never rejects. */
-  readonly send: (peer: string, message: Message) => Promise<SendOutcome>;
+  /** May this peer call, or are there too many connections? */
+  readonly admits: (peer: string) => boolean;
+  /** Sends a message to one peer; never throws. */
+  readonly send: (peer: string, message: Message, onOutcome: OnOutcome) => void;
   /** Label of the in-flight gauge. */
   readonly endpoint: string;
   readonly logger: Logger;
+  readonly faults: FaultLog;
   readonly metrics: PeerMetrics;
-}
-
-/** One FUNCTION between its arrival and the moment its reply is with the socket. */
-interface InFlight {
-  readonly peer: string;
-  readonly id: RequestId;
-  readonly key: string;
-  readonly controller: AbortController;
-  started: boolean;
-  cancelled: boolean;
-  answered: boolean;
 }
 
 /**
@@ -48,44 +44,34 @@ interface InFlight {
  */
 export class Callee {
   readonly #options: CalleeOptions;
-  /** By peer and request id. A caller that repeats an id while its call runs gets two answers, as in Python. */
-  readonly #inFlight = new Map<string, Set<InFlight>>();
-  readonly #perPeer = new Map<string, number>();
-  #total = 0;
+  readonly #inFlight: InFlight;
+  readonly #labels: { readonly endpoint: string };
   #draining = false;
   #idle: Deferred<void> | undefined;
 
   constructor(options: CalleeOptions) {
     this.#options = options;
+    this.#inFlight = new InFlight(options.limits);
+    this.#labels = { endpoint: options.endpoint };
   }
 
   /** Calls received and not yet answered. */
   get inFlight(): number {
-    return this.#total;
+    return this.#inFlight.count;
   }
 
   onFunction(peer: string, id: RequestId, payload: Uint8Array): void {
-    const refusal = this.#refusal(peer);
+    const refusal = this.#refusal(peer, payload.length);
     if (refusal) {
+      this.#options.metrics.refused.increment({ limit: String(refusal.details['limit'] ?? 'closing') });
       this.#reply(peer, { type: 'FAILURE', id, description: this.#options.describeError(refusal) });
       return;
     }
-    let body: unknown;
-    try {
-      body = this.#options.serializer.unpack(payload);
-    } catch (error) {
-      this.#options.metrics.malformed.increment({ reason: 'payload' });
-      this.#options.logger.warn('a call has an unreadable payload', {
-        peer,
-        method: id.method,
-        error: messageOf(error),
-      });
-      this.onUnreadable(peer, id, isSpleniumError(error) ? error : new ValueError(messageOf(error)));
-      return;
-    }
-    const call = this.#admit(peer, id);
-    const orderKey = Buffer.from(id.rawOrderKey).toString('latin1');
-    void this.#options.scheduler.run(orderKey, () => this.#execute(call, body));
+    const call = new Call(peer, id, payload.length);
+    this.#inFlight.add(call);
+    this.#showInFlight();
+    this.#startDeadline(call);
+    this.#options.scheduler.run(call, () => this.#execute(call, payload));
   }
 
   /** Answers a FUNCTION whose header could be read but nothing more. */
@@ -95,12 +81,13 @@ export class Callee {
 
   /**
    * Aborts the call's signal. The answer is CANCELLED once the handler gives in; a handler that finishes all the
-   * same is answered with what it did. A call that has not started is answered at once and never runs.
+   * same is answered with what it did. A call that has not started is answered at once and never runs; one that is
+   * answered already is none of ours any more.
    */
   onCancel(peer: string, id: RequestId): void {
-    for (const call of this.#inFlight.get(callKey(peer, id)) ?? []) {
+    for (const call of this.#inFlight.of(peer, id)) {
       call.cancelled = true;
-      call.controller.abort(new CancelledError(`${id.method}: cancelled by the caller`));
+      call.abort(new CancelledError(`${id.method}: cancelled by the caller`));
       if (!call.started) this.#answer(call, { type: 'CANCELLED', id });
     }
   }
@@ -113,40 +100,81 @@ export class Callee {
     if (drainMs > 0)
       await within(this.#whenIdle(), { timeoutMs: drainMs, what: 'drain' }).catch(() => undefined);
     const closed = new PeerClosedError('the server is shutting down', { retryable: true });
-    for (const call of [...this.#inFlight.values()].flatMap((calls) => [...calls])) {
-      call.controller.abort(closed);
-      this.#answer(call, { type: 'FAILURE', id: call.id, description: this.#options.describeError(closed) });
-    }
+    for (const call of this.#inFlight.all()) this.#giveUp(call, closed);
   }
 
-  #refusal(peer: string): Error | undefined {
-    const { maxInFlight, maxInFlightPerPeer } = this.#options.limits;
+  #refusal(peer: string, bytes: number): PeerClosedError | ReturnType<typeof exceeded> | undefined {
     if (this.#draining) return new PeerClosedError('the server is shutting down', { retryable: true });
-    if (this.#total >= maxInFlight)
-      return new LimitExceededError(`more than ${String(maxInFlight)} calls in flight`, { retryable: true });
-    if ((this.#perPeer.get(peer) ?? 0) >= maxInFlightPerPeer)
-      return new LimitExceededError(`more than ${String(maxInFlightPerPeer)} calls in flight from one peer`, {
-        retryable: true,
-      });
-    return undefined;
+    if (!this.#options.admits(peer))
+      return exceeded(
+        'maxConnections',
+        `more than ${String(this.#options.limits.maxConnections)} connections; close some or try again later`,
+      );
+    return this.#inFlight.refusal(peer, bytes);
   }
 
-  async #execute(call: InFlight, body: unknown): Promise<void> {
+  #startDeadline(call: Call): void {
+    const timeoutMs = this.#options.deadlineOf(call.method);
+    if (timeoutMs === undefined) return;
+    call.deadline = setTimeout(() => {
+      this.#options.metrics.timedOut.increment();
+      this.#giveUp(call, new TimeoutError(`${call.method}: no result within ${String(timeoutMs)} ms`));
+    }, timeoutMs);
+  }
+
+  /** Does not wait for the handler, which may not listen to its signal. */
+  #giveUp(call: Call, reason: TimeoutError | PeerClosedError): void {
+    call.abort(reason);
+    this.#answer(call, { type: 'FAILURE', id: call.id, description: this.#options.describeError(reason) });
+  }
+
+  async #execute(call: Call, payload: Uint8Array): Promise<void> {
     if (call.answered) return;
     call.started = true;
-    const { handler, serializer } = this.#options;
-    const { id, peer, controller } = call;
     let reply: Message;
     try {
-      const result = await handler({ method: id.method, body, peer, signal: controller.signal });
-      reply = { type: 'RESULT', id, payload: serializer.pack(result) };
+      if (this.#unpack(call, payload)) {
+        const result = await this.#options.handler(call);
+        reply = { type: 'RESULT', id: call.id, payload: this.#pack(call, result) };
+        this.#answer(call, reply);
+      }
     } catch (error) {
-      reply = this.#replyTo(call, error);
+      this.#answer(call, this.#replyTo(call, error));
     }
-    this.#answer(call, reply);
   }
 
-  #replyTo(call: InFlight, error: unknown): Message {
+  /** Only when the call starts: until then it costs no more memory than it did on the wire. */
+  #unpack(call: Call, payload: Uint8Array): boolean {
+    try {
+      call.body = this.#options.serializer.unpack(payload);
+      return true;
+    } catch (error) {
+      const known = isSpleniumError(error);
+      this.#options.metrics.malformed.increment({ reason: 'payload' });
+      this.#options.faults.warn('a call has an unreadable payload', known ? error.code : 'payload', {
+        peer: call.peer,
+        method: call.method.slice(0, 100),
+        error: messageOf(error),
+      });
+      const described = this.#options.describeError(known ? error : new ValueError(messageOf(error)));
+      this.#answer(call, { type: 'ERROR', id: call.id, description: described });
+      return false;
+    }
+  }
+
+  /** @throws LimitExceededError for a result that no peer with our limits would take. */
+  #pack(call: Call, result: unknown): Uint8Array {
+    const payload = this.#options.serializer.pack(result);
+    const { maxMessageBytes } = this.#options.limits;
+    if (payload.length + BODY_OVERHEAD_BYTES > maxMessageBytes)
+      throw exceeded(
+        'maxMessageBytes',
+        `${call.method}: the result has ${String(payload.length)} bytes, more than the ${String(maxMessageBytes)} of one message; ask for less`,
+      );
+    return payload;
+  }
+
+  #replyTo(call: Call, error: unknown): Message {
     const { id, cancelled } = call;
     // CANCELLED without a CANCEL would look to a Python caller as if its own task had been cancelled.
     if (cancelled && isCancellation(error)) return { type: 'CANCELLED', id };
@@ -155,21 +183,31 @@ export class Callee {
   }
 
   /** The first answer counts; the call leaves the table when that answer is with the socket, or nowhere to go. */
-  #answer(call: InFlight, message: Message): void {
+  #answer(call: Call, message: Message): void {
     if (call.answered) return;
     call.answered = true;
-    void this.#send(call.peer, message).then(() => {
+    clearTimeout(call.deadline);
+    this.#options.send(call.peer, message, (outcome) => {
+      if (outcome === 'queue-full' && message.type === 'RESULT') {
+        const refusal = exceeded(
+          'maxQueuedBytesPerPeer',
+          `${call.method}: too much waits for this peer already`,
+        );
+        const description = this.#options.describeError(refusal);
+        this.#reply(call.peer, { type: 'FAILURE', id: call.id, description });
+      } else this.#onOutcome(call.peer, message, outcome);
       this.#release(call);
     });
   }
 
   #reply(peer: string, message: Message): void {
-    void this.#send(peer, message);
+    this.#options.send(peer, message, (outcome) => {
+      this.#onOutcome(peer, message, outcome);
+    });
   }
 
-  async #send(peer: string, message: Message): Promise<void> {
-    const { metrics, logger, send } = this.#options;
-    const outcome = await send(peer, message);
+  #onOutcome(peer: string, message: Message, outcome: SendOutcome): void {
+    const { metrics, logger } = this.#options;
     if (outcome === 'sent') {
       metrics.replies.increment({ type: message.type });
       return;
@@ -178,44 +216,23 @@ export class Callee {
     logger.debug('a reply was dropped', { peer, method: message.id.method, reason: outcome });
   }
 
-  #admit(peer: string, id: RequestId): InFlight {
-    const key = callKey(peer, id);
-    const controller = new AbortController();
-    const call = { peer, id, key, controller, started: false, cancelled: false, answered: false };
-    const calls = this.#inFlight.get(key) ?? new Set();
-    this.#inFlight.set(key, calls.add(call));
-    this.#perPeer.set(peer, (this.#perPeer.get(peer) ?? 0) + 1);
-    this.#count(1);
-    return call;
-  }
-
-  #release(call: InFlight): void {
-    const calls = this.#inFlight.get(call.key);
-    if (!calls?.delete(call)) return;
-    if (calls.size === 0) this.#inFlight.delete(call.key);
-    const rest = (this.#perPeer.get(call.peer) ?? 1) - 1;
-    if (rest > 0) this.#perPeer.set(call.peer, rest);
-    else this.#perPeer.delete(call.peer);
-    this.#count(-1);
-  }
-
-  #count(by: number): void {
-    this.#total += by;
-    this.#options.metrics.inFlight.set(this.#total, { endpoint: this.#options.endpoint });
-    if (this.#total > 0) return;
+  #release(call: Call): void {
+    if (!this.#inFlight.remove(call)) return;
+    this.#showInFlight();
+    if (this.#inFlight.count > 0) return;
     this.#idle?.resolve();
     this.#idle = undefined;
   }
 
+  #showInFlight(): void {
+    this.#options.metrics.inFlight.set(this.#inFlight.count, this.#labels);
+  }
+
   #whenIdle(): Promise<void> {
-    if (this.#total === 0) return Promise.resolve();
+    if (this.#inFlight.count === 0) return Promise.resolve();
     this.#idle ??= deferred<void>();
     return this.#idle.promise;
   }
-}
-
-function callKey(peer: string, id: RequestId): string {
-  return `${peer}/${requestKey(id)}`;
 }
 
 /** Ours, or what Node's own functions throw when their signal aborts. */

@@ -1,109 +1,131 @@
-import { deferred, within } from '../core/async.js';
-import type { Deferred } from '../core/async.js';
-import { CancelledError, LimitExceededError } from '../core/errors.js';
+import { CancelledError, LimitExceededError, TimeoutError } from '../core/errors.js';
 import { PeerClosedError, RemoteInternalError, RemoteUserError } from './errors.js';
 import type { InvokeOptions, OrderKey, Serializer } from './peer-options.js';
-import type { SendOutcome } from './transport/outbox.js';
-import { createRequestId, requestKey } from './wire/message.js';
+import type { OnOutcome, SendOutcome } from './transport/outbox.js';
+import { BODY_OVERHEAD_BYTES, createRequestId, requestKey } from './wire/message.js';
 import type { Message, RequestId } from './wire/message.js';
 import { sequenceNumbers } from './wire/serial-number.js';
 
 export interface CallerOptions {
   readonly serializer: Serializer;
-  /** Sends a message to one peer; never rejects. */
-  readonly send: (peer: string, message: Message) => Promise<SendOutcome>;
+  readonly maxMessageBytes: number;
+  /** Sends a message to one peer; never throws. */
+  readonly send: (peer: string, message: Message, onOutcome?: OnOutcome) => void;
+  /** For tests of what happens where the numbers wrap; default 0, as Python starts. */
+  readonly firstSequence?: number;
 }
 
 interface Waiting {
   readonly method: string;
-  readonly reply: Deferred<Uint8Array>;
-  settled: boolean;
+  resolve(payload: Uint8Array): void;
+  reject(error: Error): void;
 }
 
 /** The calling half of a peer (spec/wire-protocol.md 2.6). */
 export class Caller {
   readonly #options: CallerOptions;
   readonly #waiting = new Map<string, Waiting>();
-  #nextSequence = 0;
+  #nextSequence: number;
   #closed: PeerClosedError | undefined;
 
   constructor(options: CallerOptions) {
     this.#options = options;
+    this.#nextSequence = options.firstSequence ?? 0;
   }
 
   async invoke(peer: string, method: string, body: unknown, options: InvokeOptions): Promise<unknown> {
     if (this.#closed) throw this.#closed;
     if (options.signal?.aborted === true) throw new CancelledError(`${method}: cancelled before it was sent`);
     const payload = this.#options.serializer.pack(body);
-    const id = createRequestId(method, orderKeyOf(options.orderKey ?? 'binary'), this.#takeSequence());
-    const key = waitingKey(peer, id);
-    const waiting: Waiting = { method, reply: deferred(), settled: false };
-    this.#waiting.set(key, waiting);
-    void this.#options.send(peer, { type: 'FUNCTION', id, payload }).then((outcome) => {
-      if (outcome !== 'sent')
-        settle(waiting, () => {
-          waiting.reply.reject(unsent(method, outcome));
-        });
-    });
-    try {
-      const result = await within(waiting.reply.promise, {
-        timeoutMs: options.timeoutMs,
-        signal: options.signal,
-        what: method,
+    const { maxMessageBytes } = this.#options;
+    if (payload.length + BODY_OVERHEAD_BYTES > maxMessageBytes)
+      throw new LimitExceededError(
+        `${method}: the arguments have ${String(payload.length)} bytes, more than the ${String(maxMessageBytes)} of one message`,
+      );
+    const orderKey = orderKeyOf(options.orderKey ?? 'binary');
+    return this.#options.serializer.unpack(await this.#request(peer, method, orderKey, payload, options));
+  }
+
+  #request(
+    peer: string,
+    method: string,
+    orderKey: string | Uint8Array,
+    payload: Uint8Array,
+    { timeoutMs, signal }: InvokeOptions,
+  ): Promise<Uint8Array> {
+    const { id, key } = this.#freshId(peer, method, orderKey);
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
+      /** False when the call has ended already. */
+      const end = (): boolean => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        return this.#waiting.delete(key);
+      };
+      const giveUp = (error: Error): void => {
+        if (!end()) return;
+        this.#options.send(peer, { type: 'CANCEL', id });
+        reject(error);
+      };
+      const onAbort = (): void => {
+        giveUp(new CancelledError(`${method}: cancelled`));
+      };
+      if (timeoutMs !== undefined)
+        timer = setTimeout(() => {
+          giveUp(new TimeoutError(`${method}: no result within ${String(timeoutMs)} ms`));
+        }, timeoutMs);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiting.set(key, {
+        method,
+        resolve: (result) => {
+          if (end()) resolve(result);
+        },
+        reject: (error) => {
+          if (end()) reject(error);
+        },
       });
-      return this.#options.serializer.unpack(result);
-    } finally {
-      this.#waiting.delete(key);
-      // Our own time limit or signal, not the callee, has ended the call.
-      if (!waiting.settled) void this.#options.send(peer, { type: 'CANCEL', id });
-    }
+      this.#options.send(peer, { type: 'FUNCTION', id, payload }, (outcome) => {
+        if (outcome !== 'sent') this.#waiting.get(key)?.reject(unsent(method, outcome));
+      });
+    });
   }
 
   /** @returns false when nobody waits for this reply. */
   onReply(peer: string, message: Message): boolean {
     const waiting = this.#waiting.get(waitingKey(peer, message.id));
-    if (!waiting || waiting.settled) return false;
-    const { method, reply } = waiting;
-    settle(waiting, () => {
-      switch (message.type) {
-        case 'RESULT':
-          reply.resolve(message.payload);
-          break;
-        case 'FAILURE':
-          reply.reject(new RemoteUserError(method, message.description));
-          break;
-        case 'ERROR':
-          reply.reject(new RemoteInternalError(method, message.description));
-          break;
-        default:
-          reply.reject(new CancelledError(`${method}: cancelled by the callee`));
-      }
-    });
+    if (!waiting) return false;
+    const { method } = waiting;
+    switch (message.type) {
+      case 'RESULT':
+        waiting.resolve(message.payload);
+        break;
+      case 'FAILURE':
+        waiting.reject(new RemoteUserError(method, message.description));
+        break;
+      case 'ERROR':
+        waiting.reject(new RemoteInternalError(method, message.description));
+        break;
+      default:
+        waiting.reject(new CancelledError(`${method}: cancelled by the callee`));
+    }
     return true;
   }
 
   /** Rejects everything that waits, and every call from now on. */
   close(): void {
     this.#closed ??= new PeerClosedError('the connection is closed');
-    for (const waiting of this.#waiting.values()) {
-      const closed = this.#closed;
-      settle(waiting, () => {
-        waiting.reply.reject(closed);
-      });
+    for (const waiting of [...this.#waiting.values()]) waiting.reject(this.#closed);
+  }
+
+  /** Numbers wrap, so after four billion calls the next one may still belong to a call that waits. */
+  #freshId(peer: string, method: string, orderKey: string | Uint8Array): { id: RequestId; key: string } {
+    for (;;) {
+      const id = createRequestId(method, orderKey, this.#nextSequence);
+      this.#nextSequence = sequenceNumbers.next(this.#nextSequence);
+      const key = waitingKey(peer, id);
+      if (!this.#waiting.has(key)) return { id, key };
     }
   }
-
-  #takeSequence(): number {
-    const sequence = this.#nextSequence;
-    this.#nextSequence = sequenceNumbers.next(sequence);
-    return sequence;
-  }
-}
-
-function settle(waiting: Waiting, how: () => void): void {
-  if (waiting.settled) return;
-  waiting.settled = true;
-  how();
 }
 
 function unsent(method: string, outcome: SendOutcome): Error {

@@ -16,6 +16,7 @@ export type {
   PeerLimits,
   Serializer,
 } from './peer-options.js';
+export type { Deadlines } from './deadlines.js';
 export type { SchedulerName } from './scheduler.js';
 export {
   HandshakeError,
@@ -28,7 +29,7 @@ export {
 } from './errors.js';
 export type { ErrorDescription } from './errors.js';
 export { createErrorDescriber } from './failure.js';
-export type { CurveClientCredentials, CurveServerCredentials } from './transport/curve.js';
+export type { AcceptedKeys, CurveClientCredentials, CurveServerCredentials } from './transport/curve.js';
 export {
   derivePublicKey,
   generateKeyPair,

@@ -8,12 +8,21 @@ export interface PeerMetrics {
   readonly malformed: Counter;
   /** Calls being served. */
   readonly inFlight: Gauge;
+  /** Calls refused, by the limit that was reached or `closing`. */
+  readonly refused: Counter;
+  /** Calls that ran longer than their deadline. */
+  readonly timedOut: Counter;
   /** Replies sent, by type. */
   readonly replies: Counter;
   /** Replies that did not leave, by reason. */
   readonly dropped: Counter;
   /** Connections that did not come about, by reason. */
   readonly handshakeFailures: Counter;
+  /** Connections of a bound peer. */
+  readonly connections: Gauge;
+  /** Messages that wait for peers that do not read. */
+  readonly queued: Gauge;
+  readonly queuedBytes: Gauge;
 }
 
 export function declarePeerMetrics(metrics: Metrics): PeerMetrics {
@@ -33,6 +42,15 @@ export function declarePeerMetrics(metrics: Metrics): PeerMetrics {
       help: 'Calls received and not yet answered',
       labels: ['endpoint'],
     }),
+    refused: metrics.counter({
+      name: 'callosum_calls_refused_total',
+      help: 'Calls refused because of a limit or because the peer is closing',
+      labels: ['limit'],
+    }),
+    timedOut: metrics.counter({
+      name: 'callosum_calls_timed_out_total',
+      help: 'Calls answered with TimeoutError because they ran longer than their deadline',
+    }),
     replies: metrics.counter({
       name: 'callosum_replies_total',
       help: 'Replies handed to the socket',
@@ -47,6 +65,21 @@ export function declarePeerMetrics(metrics: Metrics): PeerMetrics {
       name: 'callosum_handshake_failures_total',
       help: 'Clients that did not get through the security handshake',
       labels: ['reason'],
+    }),
+    connections: metrics.gauge({
+      name: 'callosum_connections',
+      help: 'Open connections of a bound peer',
+      labels: ['endpoint'],
+    }),
+    queued: metrics.gauge({
+      name: 'callosum_queued_messages',
+      help: 'Messages that wait for peers that do not read',
+      labels: ['endpoint'],
+    }),
+    queuedBytes: metrics.gauge({
+      name: 'callosum_queued_bytes',
+      help: 'Bytes that wait for peers that do not read',
+      labels: ['endpoint'],
     }),
   };
 }

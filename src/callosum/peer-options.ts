@@ -1,5 +1,6 @@
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
+import type { Deadlines } from './deadlines.js';
 import type { ErrorDescription } from './errors.js';
 import type { SchedulerName } from './scheduler.js';
 import type { CurveClientCredentials, CurveServerCredentials } from './transport/curve.js';
@@ -19,7 +20,10 @@ export interface IncomingCall {
   readonly body: unknown;
   /** Routing id of the caller in hex; empty where the transport has no peer ids (a connected peer). */
   readonly peer: string;
-  /** Aborts with a `CancelledError` when the caller cancels, or with a `PeerClosedError` when a drain runs out of time. */
+  /**
+   * Aborts with a `CancelledError` when the caller cancels, a `TimeoutError` when the method's deadline passes, or a
+   * `PeerClosedError` when a drain runs out of time.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -31,26 +35,52 @@ export type CallHandler = (call: IncomingCall) => Promise<unknown>;
 
 export type ErrorDescriber = (error: unknown) => ErrorDescription;
 
-/** Bounds on everything the other side controls. */
+/** Bounds on everything the other side controls. Whoever meets one gets a FAILURE named `LimitExceededError`. */
 export interface PeerLimits {
-  /** Largest frame taken from the network, and largest body after decompression. */
+  /**
+   * Largest frame taken or sent, also after decompression. A larger one is refused by name; at twice the size ZeroMQ
+   * ends the connection, before anything is read into memory.
+   */
   readonly maxMessageBytes: number;
-  /** Calls of one caller that run at the same time. */
+  /** Calls of one caller that are not answered yet. */
   readonly maxInFlightPerPeer: number;
-  /** Calls of all callers that run at the same time. */
+  /** Calls of all callers that are not answered yet. */
   readonly maxInFlight: number;
+  /** Packed arguments of one caller's calls that are not answered yet. */
+  readonly maxInFlightBytesPerPeer: number;
+  /** Packed arguments of all calls that are not answered yet. */
+  readonly maxInFlightBytes: number;
+  /** Handlers that run at once under the `concurrent` scheduler; above `maxInFlightPerPeer`, so that no caller can take them all. */
+  readonly maxRunning: number;
   /** Messages that wait for one caller who does not read. */
   readonly maxQueuedPerPeer: number;
   /** Messages that wait for all callers together. */
   readonly maxQueued: number;
+  /** Bytes that wait for one caller who does not read; ZeroMQ itself holds up to 64 messages more. */
+  readonly maxQueuedBytesPerPeer: number;
+  /** Bytes that wait for all callers together. */
+  readonly maxQueuedBytes: number;
+  /** Connections of a bound peer; above it, newcomers are refused their calls. */
+  readonly maxConnections: number;
+  /** How long a connection may take for the handshake of ZeroMQ and CURVE. */
+  readonly maxHandshakeMs: number;
 }
 
+const MIB = 1024 * 1024;
+
 export const DEFAULT_LIMITS: PeerLimits = {
-  maxMessageBytes: 16 * 1024 * 1024,
+  maxMessageBytes: 16 * MIB,
   maxInFlightPerPeer: 1024,
   maxInFlight: 4096,
+  maxInFlightBytesPerPeer: 64 * MIB,
+  maxInFlightBytes: 256 * MIB,
+  maxRunning: 2048,
   maxQueuedPerPeer: 2048,
   maxQueued: 16_384,
+  maxQueuedBytesPerPeer: 64 * MIB,
+  maxQueuedBytes: 256 * MIB,
+  maxConnections: 1024,
+  maxHandshakeMs: 10_000,
 };
 
 interface CommonOptions {
@@ -60,7 +90,12 @@ interface CommonOptions {
   readonly limits?: Partial<PeerLimits>;
   /** How a thrown value reads on the wire; default: no traceback frames and no file paths. */
   readonly describeError?: ErrorDescriber;
+  /** Default `concurrent`. */
   readonly scheduler?: SchedulerName;
+  /** Time limits for the calls this peer serves; default: none. */
+  readonly deadlines?: Deadlines;
+  /** Sends bodies of 1 KiB and more snappy-compressed where that makes them smaller; default false, as Python. */
+  readonly compress?: boolean;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
   /** How long unsent data may outlive `close()`. */

@@ -1,9 +1,10 @@
-import { ValueError } from '../core/errors.js';
+import { LimitExceededError, ValueError } from '../core/errors.js';
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
 import { noMetrics } from '../core/metrics.js';
 import { Callee } from './callee.js';
 import { Caller } from './caller.js';
+import { compileDeadlines } from './deadlines.js';
 import { UnknownMethodError } from './errors.js';
 import { createErrorDescriber } from './failure.js';
 import { FaultLog } from './fault-log.js';
@@ -13,12 +14,12 @@ import { DEFAULT_LIMITS } from './peer-options.js';
 import type { BindOptions, CloseOptions, ConnectOptions, InvokeOptions, PeerLimits } from './peer-options.js';
 import { createScheduler } from './scheduler.js';
 import { DealerSocket } from './transport/dealer-socket.js';
-import type { SendOutcome } from './transport/outbox.js';
+import type { OnOutcome } from './transport/outbox.js';
 import { RouterSocket } from './transport/router-socket.js';
 import type { Transport } from './transport/transport.js';
 import { pongFrames, readFrames, upperFrames } from './wire/frames.js';
 import { decodeMessage, encodeMessage } from './wire/message.js';
-import type { Message } from './wire/message.js';
+import type { EncodeOptions, Message, MessageFault } from './wire/message.js';
 
 const HANDSHAKE_TIMEOUT_MS = 5000;
 /** A bound peer may owe large replies to slow callers; a connecting one owes little. */
@@ -32,6 +33,7 @@ export class Peer {
   readonly #callee: Callee;
   readonly #caller: Caller;
   readonly #limits: PeerLimits;
+  readonly #compress: EncodeOptions;
   readonly #lingerMs: number;
   readonly #logger: Logger;
   readonly #metrics: PeerMetrics;
@@ -51,21 +53,29 @@ export class Peer {
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
     this.#faults = parts.faults;
-    const send = (peer: string, message: Message) => this.#send(peer, message);
-    this.#caller = new Caller({ serializer: options.serializer, send });
+    this.#compress = { compress: options.compress ?? false };
+    const send = (peer: string, message: Message, onOutcome?: OnOutcome) => {
+      this.#send(peer, message, onOutcome);
+    };
+    const { maxMessageBytes } = parts.limits;
+    this.#caller = new Caller({ serializer: options.serializer, maxMessageBytes, send });
     this.#callee = new Callee({
       handler: options.handler ?? noMethods,
       serializer: options.serializer,
-      scheduler: createScheduler(options.scheduler ?? 'exit-ordered'),
+      scheduler: createScheduler(options.scheduler ?? 'concurrent', parts.limits),
       limits: parts.limits,
+      deadlineOf: parts.deadlineOf,
+      admits: (peer) => transport.admits(peer),
       describeError: options.describeError ?? createErrorDescriber(),
       send,
       endpoint: transport.endpoint,
       logger: parts.logger,
+      faults: parts.faults,
       metrics: parts.metrics,
     });
     transport.start((frames) => {
       this.#onFrames(frames);
+      return undefined;
     });
   }
 
@@ -86,7 +96,12 @@ export class Peer {
         parts.metrics.handshakeFailures.increment({ reason });
         parts.faults.warn('a client did not get through the handshake', reason);
       },
+      onConnections: (open) => {
+        parts.metrics.connections.set(open, parts.labels);
+      },
+      onBacklog: backlogGauge(parts),
     });
+    parts.labels.endpoint = transport.endpoint;
     return new Peer(transport, 'bound', options, parts);
   }
 
@@ -104,6 +119,7 @@ export class Peer {
       limits: parts.limits,
       lingerMs: parts.lingerMs,
       logger: parts.logger,
+      onBacklog: backlogGauge(parts),
     });
     return new Peer(transport, 'connected', options, parts);
   }
@@ -111,6 +127,11 @@ export class Peer {
   /** The actual endpoint: with the port the system chose when the address asked for port 0 or `*`. */
   get endpoint(): string {
     return this.#transport.endpoint;
+  }
+
+  /** How often clients were refused for their key, by IP address; the addresses seen last. */
+  get refusedAddresses(): ReadonlyMap<string, number> {
+    return this.#transport.refusedAddresses;
   }
 
   /** Calls received and not yet answered. */
@@ -150,7 +171,7 @@ export class Peer {
     const incoming = readFrames(frames);
     switch (incoming.kind) {
       case 'ping':
-        void this.#transport.send(hexOf(incoming.envelope[0]), pongFrames(incoming));
+        this.#transport.send(hexOf(incoming.envelope[0]), pongFrames(incoming));
         break;
       case 'upper':
         this.#onUpper(hexOf(incoming.peer), incoming.header, incoming.body);
@@ -165,12 +186,7 @@ export class Peer {
     const decoded = decodeMessage(header, body, { maxBodyBytes: this.#limits.maxMessageBytes });
     if (!decoded.ok) {
       this.#malformed(decoded.fault, peer);
-      if (decoded.request)
-        this.#callee.onUnreadable(
-          peer,
-          decoded.request,
-          new ValueError(`unreadable message: ${decoded.fault}`),
-        );
+      if (decoded.request) this.#callee.onUnreadable(peer, decoded.request, this.#unreadable(decoded.fault));
       return;
     }
     const { message } = decoded;
@@ -194,10 +210,16 @@ export class Peer {
     }
   }
 
-  #send(peer: string, message: Message): Promise<SendOutcome> {
-    const { header, body } = encodeMessage(message);
+  #unreadable(fault: MessageFault): ValueError | LimitExceededError {
+    if (fault !== 'body-too-large') return new ValueError(`unreadable message: ${fault}`);
+    this.#metrics.refused.increment({ limit: 'maxMessageBytes' });
+    return new LimitExceededError(`a body has more than ${String(this.#limits.maxMessageBytes)} bytes`);
+  }
+
+  #send(peer: string, message: Message, onOutcome?: OnOutcome): void {
+    const { header, body } = encodeMessage(message, this.#compress);
     const routingId = this.#role === 'bound' ? Buffer.from(peer, 'hex') : undefined;
-    return this.#transport.send(peer, upperFrames(routingId, header, body));
+    this.#transport.send(peer, upperFrames(routingId, header, body), onOutcome);
   }
 
   #malformed(reason: string, peer: string): void {
@@ -212,6 +234,9 @@ interface Parts {
   readonly logger: Logger;
   readonly metrics: PeerMetrics;
   readonly faults: FaultLog;
+  readonly deadlineOf: (method: string) => number | undefined;
+  /** Of gauges; the address until the endpoint is known. */
+  readonly labels: { endpoint: string };
 }
 
 function compile(options: BindOptions | ConnectOptions, lingerMs: number): Parts {
@@ -222,6 +247,15 @@ function compile(options: BindOptions | ConnectOptions, lingerMs: number): Parts
     logger,
     metrics: declarePeerMetrics(options.metrics ?? noMetrics),
     faults: new FaultLog(logger),
+    deadlineOf: compileDeadlines(options.deadlines ?? {}),
+    labels: { endpoint: options.address },
+  };
+}
+
+function backlogGauge({ metrics, labels }: Parts): (messages: number, bytes: number) => void {
+  return (messages, bytes) => {
+    metrics.queued.set(messages, labels);
+    metrics.queuedBytes.set(bytes, labels);
   };
 }
 

@@ -38,7 +38,7 @@ const clientCurve = {
 };
 const serverCurve = {
   secretKey: agentKeys.secretKey,
-  accepts: (key: string) => key === managerKeys.publicKey,
+  acceptedKeys: new Set([managerKeys.publicKey]),
 };
 
 const opened: (() => Promise<unknown>)[] = [];
@@ -298,7 +298,7 @@ describeRequiring(CALLOSUM_PYTHON, 'key files', (python) => {
       readonly secret_file: string;
     };
     const accepted = await readPublicKeyFile(public_file);
-    const server = await bind({ curve: { ...serverCurve, accepts: (key) => key === accepted } });
+    const server = await bind({ curve: { ...serverCurve, acceptedKeys: new Set([accepted]) } });
     const script = new PythonScript(python, 'callosum_client.py', {
       address: server.endpoint,
       curve: { server_key_file: agent.publicFile, key_file: secret_file },

@@ -1,11 +1,16 @@
 import { ValueError } from '../../core/errors.js';
 import { isCurveKey } from './keys.js';
 
+/** Who may speak; a `Set` of keys is one. Asked at every handshake, so it may change while the peer runs. */
+export interface AcceptedKeys {
+  has(publicKeyZ85: string): boolean;
+}
+
 /** CURVE keys of a bound peer. All keys are Z85 text, 40 characters (spec/wire-protocol.md 1.6). */
 export interface CurveServerCredentials {
   readonly secretKey: string;
-  /** Decides at every handshake whether a client may speak, so the accepted set may change while the peer runs. */
-  readonly accepts: (publicKeyZ85: string) => boolean;
+  /** Decides about new connections; libzmq cannot end one that exists when its key is withdrawn. */
+  readonly acceptedKeys: AcceptedKeys;
 }
 
 /** CURVE keys of a connecting peer. */

@@ -8,10 +8,10 @@ import { isPong, pingFrames } from '../wire/frames.js';
 import { checkKeys } from './curve.js';
 import type { CurveClientCredentials } from './curve.js';
 import { Outbox } from './outbox.js';
-import type { SendOutcome } from './outbox.js';
+import type { OnOutcome } from './outbox.js';
 import { watchEvents } from './socket-events.js';
 import type { EventWatch } from './socket-events.js';
-import { receiveLoop } from './transport.js';
+import { cutOffBytes, receiveLoop } from './transport.js';
 import type { Transport } from './transport.js';
 
 export interface DealerSocketOptions {
@@ -22,6 +22,7 @@ export interface DealerSocketOptions {
   readonly limits: PeerLimits;
   readonly lingerMs: number;
   readonly logger: Logger;
+  readonly onBacklog: (messages: number, bytes: number) => void;
 }
 
 /** TCP keepalive as the manager sets it: dead after 60 s of silence and three probes, 20 s apart. */
@@ -30,6 +31,7 @@ const KEEPALIVE = { tcpKeepalive: 1, tcpKeepaliveIdle: 60, tcpKeepaliveInterval:
 /** The connecting side: a DEALER that has seen the PONG of its peer. */
 export class DealerSocket implements Transport {
   readonly endpoint: string;
+  readonly refusedAddresses: ReadonlyMap<string, number> = new Map();
   readonly #socket: Dealer;
   readonly #watch: EventWatch;
   readonly #outbox: Outbox;
@@ -43,8 +45,8 @@ export class DealerSocket implements Transport {
     this.#logger = options.logger;
     this.#outbox = new Outbox({
       write: (frames) => socket.send([...frames]),
-      maxQueuedPerPeer: options.limits.maxQueuedPerPeer,
-      maxQueued: options.limits.maxQueued,
+      limits: options.limits,
+      onBacklog: options.onBacklog,
     });
   }
 
@@ -59,7 +61,7 @@ export class DealerSocket implements Transport {
     const socket = new Dealer({
       linger: options.lingerMs,
       sendTimeout: 0,
-      maxMessageSize: options.limits.maxMessageBytes,
+      maxMessageSize: cutOffBytes(options.limits),
       ...KEEPALIVE,
     });
     const handshake = watchHandshake(socket);
@@ -93,12 +95,16 @@ export class DealerSocket implements Transport {
     }
   }
 
-  start(onFrames: (frames: readonly Uint8Array[]) => void): void {
+  start(onFrames: (frames: readonly Uint8Array[]) => undefined): void {
     void receiveLoop(this.#socket, onFrames, this.#logger);
   }
 
-  send(peer: string, frames: readonly Uint8Array[]): Promise<SendOutcome> {
-    return this.#outbox.send(peer, frames);
+  send(peer: string, frames: readonly Uint8Array[], onOutcome?: OnOutcome): void {
+    this.#outbox.send(peer, frames, onOutcome);
+  }
+
+  admits(): boolean {
+    return true;
   }
 
   close(flushMs: number): Promise<void> {

@@ -1,17 +1,16 @@
-import { Context, Router } from 'zeromq';
+import { Router } from 'zeromq';
+import { within } from '../../core/async.js';
 import type { Logger } from '../../core/logger.js';
-import { deferred, within } from '../../core/async.js';
 import type { FaultLog } from '../fault-log.js';
 import type { PeerLimits } from '../peer-options.js';
-import { checkKeys, ZAP_DOMAIN } from './curve.js';
+import { bindSocket } from './bound-socket.js';
+import type { BoundSocket, HandshakeFailure } from './bound-socket.js';
+import { Connections } from './connections.js';
 import type { CurveServerCredentials } from './curve.js';
 import { Outbox } from './outbox.js';
-import type { SendOutcome } from './outbox.js';
-import { watchEvents } from './socket-events.js';
-import type { EventWatch } from './socket-events.js';
-import { receiveLoop } from './transport.js';
+import type { OnOutcome } from './outbox.js';
+import { cutOffBytes, receiveLoop } from './transport.js';
 import type { Transport } from './transport.js';
-import { ZapHandler } from './zap.js';
 
 export interface RouterSocketOptions {
   readonly address: string;
@@ -20,45 +19,34 @@ export interface RouterSocketOptions {
   readonly lingerMs: number;
   readonly logger: Logger;
   readonly faults: FaultLog;
-  /** A client that did not get through: `auth` (key refused), `protocol` (wrong mechanism or server key), `other`. */
   readonly onHandshakeFailure: (reason: HandshakeFailure) => void;
+  readonly onConnections: (open: number) => void;
+  readonly onBacklog: (messages: number, bytes: number) => void;
 }
 
-export type HandshakeFailure = 'auth' | 'protocol' | 'other';
-
-/** How long to wait until the system has released the port after closing. */
-const RELEASE_PORT_MS = 1000;
+/**
+ * Messages of one connection inside ZeroMQ, either way. It counts messages, not bytes, so this is small; what waits
+ * beyond lies in the outbox, whose bytes are bounded.
+ */
+const HIGH_WATER_MARK = 64;
 
 /** The bound side: one ROUTER for all callers. */
 export class RouterSocket implements Transport {
-  readonly endpoint: string;
-  readonly #socket: Router;
-  readonly #zap: ZapHandler | undefined;
-  readonly #watch: EventWatch;
-  /** Resolves when the system has the port back. */
-  readonly #released: Promise<void>;
+  readonly #bound: BoundSocket<Router>;
+  readonly #connections: Connections;
   readonly #outbox: Outbox;
   readonly #logger: Logger;
   #closing: Promise<void> | undefined;
 
-  private constructor(
-    socket: Router,
-    endpoint: string,
-    zap: ZapHandler | undefined,
-    watch: EventWatch,
-    released: Promise<void>,
-    options: RouterSocketOptions,
-  ) {
-    this.#socket = socket;
-    this.endpoint = endpoint;
-    this.#zap = zap;
-    this.#watch = watch;
-    this.#released = released;
+  private constructor(bound: BoundSocket<Router>, connections: Connections, options: RouterSocketOptions) {
+    const { socket } = bound;
+    this.#bound = bound;
+    this.#connections = connections;
     this.#logger = options.logger;
     this.#outbox = new Outbox({
       write: (frames) => socket.send([...frames]),
-      maxQueuedPerPeer: options.limits.maxQueuedPerPeer,
-      maxQueued: options.limits.maxQueued,
+      limits: options.limits,
+      onBacklog: options.onBacklog,
     });
   }
 
@@ -67,50 +55,45 @@ export class RouterSocket implements Transport {
    * closed again.
    */
   static async bind(options: RouterSocketOptions): Promise<RouterSocket> {
-    const { address, curve, limits, lingerMs, logger } = options;
-    if (curve) checkKeys({ secretKey: curve.secretKey });
-    // A context has one ZAP endpoint. With a context of its own, every bound peer has its own set of accepted keys.
-    const context = new Context();
-    const zap = curve
-      ? await ZapHandler.bind({ context, accepts: curve.accepts, logger, faults: options.faults })
-      : undefined;
-    const socket = new Router({
-      context,
-      linger: lingerMs,
-      // With `mandatory` a full or absent peer is an error we see; without it the reply would be lost in silence.
-      mandatory: true,
-      // Never wait inside the socket: the outbox retries, and meanwhile serves the other peers.
-      sendTimeout: 0,
-      maxMessageSize: limits.maxMessageBytes,
-    });
-    const released = deferred<void>();
-    const watch = watchEvents(socket, (event) => {
-      if (event.type === 'close') released.resolve();
-      else reportFailure(event.type, options.onHandshakeFailure);
-    });
-    try {
-      if (curve) {
-        socket.zapDomain = ZAP_DOMAIN;
-        socket.zapEnforceDomain = true;
-        socket.curveServer = true;
-        socket.curveSecretKey = curve.secretKey;
-      }
-      await socket.bind(withWildcardPort(address));
-      return new RouterSocket(socket, socket.lastEndpoint ?? address, zap, watch, released.promise, options);
-    } catch (error) {
-      socket.close();
-      watch.end();
-      zap?.close();
-      throw error;
-    }
+    const { limits, lingerMs } = options;
+    const connections = new Connections(limits.maxConnections, options.onConnections);
+    const bound = await bindSocket(
+      (context) =>
+        new Router({
+          context,
+          linger: lingerMs,
+          // With `mandatory` a full or absent peer is an error we see; else the reply would be lost in silence.
+          mandatory: true,
+          // Never wait inside the socket: the outbox retries, and meanwhile serves the other peers.
+          sendTimeout: 0,
+          sendHighWaterMark: HIGH_WATER_MARK,
+          receiveHighWaterMark: HIGH_WATER_MARK,
+          handshakeInterval: limits.maxHandshakeMs,
+          maxMessageSize: cutOffBytes(limits),
+        }),
+      { ...options, connections },
+    );
+    return new RouterSocket(bound, connections, options);
   }
 
-  start(onFrames: (frames: readonly Uint8Array[]) => void): void {
-    void receiveLoop(this.#socket, onFrames, this.#logger);
+  get endpoint(): string {
+    return this.#bound.endpoint;
   }
 
-  send(peer: string, frames: readonly Uint8Array[]): Promise<SendOutcome> {
-    return this.#outbox.send(peer, frames);
+  get refusedAddresses(): ReadonlyMap<string, number> {
+    return this.#bound.refusals.byAddress;
+  }
+
+  start(onFrames: (frames: readonly Uint8Array[]) => undefined): void {
+    void receiveLoop(this.#bound.socket, onFrames, this.#logger);
+  }
+
+  send(peer: string, frames: readonly Uint8Array[], onOutcome?: OnOutcome): void {
+    this.#outbox.send(peer, frames, onOutcome);
+  }
+
+  admits(peer: string): boolean {
+    return this.#connections.admits(peer);
   }
 
   close(flushMs: number): Promise<void> {
@@ -121,31 +104,6 @@ export class RouterSocket implements Transport {
   async #close(flushMs: number): Promise<void> {
     await within(this.#outbox.flushed(), { timeoutMs: flushMs, what: 'flush' }).catch(() => undefined);
     this.#outbox.close();
-    // Closing goes on in ZeroMQ's own thread; whoever binds the port next should not have to know. Not `unbind`: it
-    // runs in a worker thread and races with the pending receive, which makes libzmq abort the process.
-    this.#socket.close();
-    this.#watch.end();
-    await within(this.#released, { timeoutMs: RELEASE_PORT_MS, what: 'close' }).catch(() => undefined);
-    this.#zap?.close();
-  }
-}
-
-/** ZeroMQ spells "any free port" as `*`; port 0 means the same here. */
-function withWildcardPort(address: string): string {
-  return address.replace(/^(tcp:\/\/.*):0$/, '$1:*');
-}
-
-function reportFailure(eventType: string, report: (reason: HandshakeFailure) => void): void {
-  switch (eventType) {
-    case 'handshake:error:auth':
-      report('auth');
-      break;
-    case 'handshake:error:protocol':
-      report('protocol');
-      break;
-    case 'handshake:error:other':
-      report('other');
-      break;
-    default:
+    await this.#bound.close();
   }
 }

@@ -4,6 +4,7 @@ import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { FaultLog } from '../fault-log.js';
 import { ZAP_DOMAIN } from './curve.js';
+import type { AcceptedKeys } from './curve.js';
 import { z85Encode } from './keys.js';
 import { receiveLoop } from './transport.js';
 
@@ -23,10 +24,7 @@ const refusal = (text: string): ZapVerdict => ({ status: '400', text, userId: ''
  * Decides one ZAP request, given without its envelope; the table of spec/wire-protocol.md 1.7, in its order.
  * Undefined: the request has no id that a reply could carry.
  */
-export function decideZap(
-  frames: readonly Uint8Array[],
-  accepts: (publicKeyZ85: string) => boolean,
-): ZapVerdict | undefined {
+export function decideZap(frames: readonly Uint8Array[], acceptedKeys: AcceptedKeys): ZapVerdict | undefined {
   const [version, , domain, , , mechanism, ...credentials] = frames;
   if (frames.length < 2) return undefined;
   if (!mechanism) return refusal('Not enough frames');
@@ -35,7 +33,7 @@ export function decideZap(
   const [key] = credentials;
   if (!key || credentials.length !== 1) return refusal('Invalid credentials');
   try {
-    if (key.length !== 32 || textOf(domain) !== ZAP_DOMAIN || !accepts(z85Encode(key)))
+    if (key.length !== 32 || textOf(domain) !== ZAP_DOMAIN || !acceptedKeys.has(z85Encode(key)))
       return refusal('Access denied');
   } catch {
     return { status: '500', text: 'Internal error', userId: '' };
@@ -49,9 +47,11 @@ function textOf(frame: Uint8Array | undefined): string {
 
 export interface ZapHandlerOptions {
   readonly context: Context;
-  readonly accepts: (publicKeyZ85: string) => boolean;
+  readonly acceptedKeys: AcceptedKeys;
   readonly logger: Logger;
   readonly faults: FaultLog;
+  /** A client was turned away; the address is an IP without a port. */
+  readonly onRefused: (address: string) => void;
 }
 
 /**
@@ -72,7 +72,7 @@ export class ZapHandler {
     const socket = new Router({ context: options.context, linger: 0 });
     await socket.bind(ENDPOINT);
     const handler = new ZapHandler(socket, options);
-    void receiveLoop(socket, (frames) => void handler.#answer(frames), options.logger);
+    void receiveLoop(socket, (frames) => handler.#answer(frames), options.logger);
     return handler;
   }
 
@@ -83,10 +83,13 @@ export class ZapHandler {
   async #answer(frames: readonly Uint8Array[]): Promise<void> {
     const delimiter = frames.findIndex((frame) => frame.length === 0);
     const request = frames.slice(delimiter + 1);
-    const verdict = decideZap(request, this.#options.accepts);
+    const verdict = decideZap(request, this.#options.acceptedKeys);
     if (!verdict) return;
-    if (verdict.status !== '200')
-      this.#options.faults.warn('a client was refused', verdict.text, { address: textOf(request[3]) });
+    if (verdict.status !== '200') {
+      const address = textOf(request[3]);
+      this.#options.faults.warn('a client was refused', verdict.text, { address });
+      this.#options.onRefused(address);
+    }
     try {
       await this.#socket.send([
         ...frames.slice(0, delimiter + 1),

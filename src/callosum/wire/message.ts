@@ -2,7 +2,7 @@ import { Packr } from 'msgpackr';
 import type { ErrorDescription } from '../errors.js';
 import { isTruthy, numberOf, sliceArray, sliceMap, textOf } from './msgpack-slices.js';
 import type { MapFault, Slice } from './msgpack-slices.js';
-import { decompress } from './snappy.js';
+import { compress, decompress } from './snappy.js';
 
 /** Names of the message types; the index is the number on the wire (spec/wire-protocol.md 2.2). */
 export const MESSAGE_TYPES = [
@@ -58,15 +58,33 @@ export type Decoded =
 /** A header holds a method name and an order key; nothing real comes near this. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
+/** Bodies below this do not gain from compression. */
+const COMPRESS_FROM_BYTES = 1024;
+
+/** A body frame is this much longer than its payload, at most. */
+export const BODY_OVERHEAD_BYTES = 32;
+
 const packr = new Packr({ useRecords: false, variableMapSize: true });
-const EMPTY = Buffer.alloc(0);
-const EMPTY_ARRAY = Buffer.of(0x90);
-const HEADER_MAP = Buffer.of(0x85);
-const TYPE_KEY = packr.pack('type');
-const METHOD_KEY = packr.pack('meth');
-const ORDER_KEY = packr.pack('okey');
-const SEQUENCE_KEY = packr.pack('seq');
+/** Key names as they lie in a msgpack map. */
+const HEADER_KEYS = ['type', 'meth', 'okey', 'seq', 'zip'].map((key) => Buffer.from(key));
+const BODY_KEYS = ['meta', 'body'].map((key) => Buffer.from(key));
+/** Everything of a header that does not change: up to the method by type, and between the echoed values. */
+const HEADER_STARTS = new Map(
+  MESSAGE_TYPES.map((type, number) => [
+    type,
+    Buffer.concat([Buffer.of(0x85), packr.pack('type'), Buffer.of(number), packr.pack('meth')]),
+  ]),
+);
+const ORDER_KEY = Buffer.from(packr.pack('okey'));
+const SEQUENCE_KEY = Buffer.from(packr.pack('seq'));
 const NOT_ZIPPED = Buffer.concat([packr.pack('zip'), packr.pack(false)]);
+const ZIPPED = Buffer.concat([packr.pack('zip'), packr.pack(true)]);
+const bodyStart = (meta: Buffer) =>
+  Buffer.concat([Buffer.of(0x82), packr.pack('meta'), packr.pack(meta), packr.pack('body')]);
+/** Python sends an empty bin as the metadata of a FUNCTION, and an empty array for everything else without fields. */
+const FUNCTION_BODY = bodyStart(Buffer.alloc(0));
+const RESULT_BODY = bodyStart(Buffer.of(0x90));
+const NO_BODY = Buffer.concat([RESULT_BODY, Buffer.of(0xc0)]);
 const NO_DESCRIPTION: ErrorDescription = { name: '', repr: '', traceback: '' };
 
 /** The id of a request of our own. `sequence` is 0 to 2^32 - 1. */
@@ -81,43 +99,65 @@ export function createRequestId(method: string, orderKey: string | Uint8Array, s
 
 /** Equal exactly for equal ids; msgpack values end by themselves, so joining them is unambiguous. */
 export function requestKey(id: RequestId): string {
-  return Buffer.concat([id.rawMethod, id.rawOrderKey, id.rawSequence]).toString('latin1');
+  return latin1(id.rawMethod) + latin1(id.rawOrderKey) + latin1(id.rawSequence);
 }
 
-/** Header and body frames of a message, never compressed (spec/wire-protocol.md 2.1, 2.4). */
-export function encodeMessage(message: Message): { readonly header: Uint8Array; readonly body: Uint8Array } {
-  const { id } = message;
-  const header = Buffer.concat([
-    HEADER_MAP,
-    TYPE_KEY,
-    Buffer.of(MESSAGE_TYPES.indexOf(message.type)),
-    METHOD_KEY,
-    id.rawMethod,
-    ORDER_KEY,
-    id.rawOrderKey,
-    SEQUENCE_KEY,
-    id.rawSequence,
-    NOT_ZIPPED,
-  ]);
-  return { header, body: packr.pack(bodyOf(message)) };
+/** One character a byte: a form of bytes that a `Map` can have as its key. */
+export function latin1(bytes: Uint8Array): string {
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString('latin1');
 }
 
-function bodyOf(message: Message): { readonly meta: Uint8Array; readonly body: Uint8Array | null } {
+export interface EncodeOptions {
+  /** Compress the body where that makes it smaller; default false, as Python does (spec/wire-protocol.md 2.4). */
+  readonly compress?: boolean;
+}
+
+/** Header and body frames of a message (spec/wire-protocol.md 2.1). */
+export function encodeMessage(
+  message: Message,
+  options: EncodeOptions = {},
+): { readonly header: Uint8Array; readonly body: Uint8Array } {
+  const plain = encodeBody(message);
+  if (options.compress !== true || plain.length < COMPRESS_FROM_BYTES)
+    return { header: encodeHeader(message, NOT_ZIPPED), body: plain };
+  const body = compress(plain);
+  return body.length < plain.length
+    ? { header: encodeHeader(message, ZIPPED), body }
+    : { header: encodeHeader(message, NOT_ZIPPED), body: plain };
+}
+
+function encodeHeader({ type, id }: Message, zip: Buffer): Uint8Array {
+  const start = HEADER_STARTS.get(type) ?? ORDER_KEY;
+  return Buffer.concat([start, id.rawMethod, ORDER_KEY, id.rawOrderKey, SEQUENCE_KEY, id.rawSequence, zip]);
+}
+
+function encodeBody(message: Message): Buffer {
   switch (message.type) {
     case 'FUNCTION':
-      return { meta: EMPTY, body: message.payload };
+      return Buffer.concat([FUNCTION_BODY, binaryHead(message.payload.length), message.payload]);
     case 'RESULT':
-      return { meta: EMPTY_ARRAY, body: message.payload };
+      return Buffer.concat([RESULT_BODY, binaryHead(message.payload.length), message.payload]);
     case 'FAILURE':
     case 'ERROR': {
       const { name, repr, traceback } = message.description;
-      return { meta: packr.pack([name, repr, traceback]), body: null };
+      return packr.pack({ meta: packr.pack([name, repr, traceback]), body: null });
     }
     case 'CANCEL':
     case 'CANCELLED':
     case 'NULL':
-      return { meta: EMPTY_ARRAY, body: null };
+      return NO_BODY;
   }
+}
+
+function binaryHead(length: number): Buffer {
+  if (length < 0x100) return Buffer.of(0xc4, length);
+  if (length < 0x1_0000) return Buffer.of(0xc5, length >> 8, length & 0xff);
+  const head = Buffer.of(0xc6, 0, 0, 0, 0);
+  head.writeUInt32BE(length, 1);
+  return head;
 }
 
 /** Never throws: what a peer sent wrong comes back as a named fault. */
@@ -146,11 +186,9 @@ function readHeader(
 ): Header | { readonly fault: MessageFault; readonly request: RequestId | undefined } {
   const refuse = (fault: MessageFault, request?: RequestId) => ({ fault, request });
   if (header.length > MAX_HEADER_BYTES) return refuse('header-too-large');
-  const map = sliceMap(header);
+  const map = sliceMap(header, HEADER_KEYS);
   if (!map.ok) return refuse(`header-${map.fault}`);
-  const [type, meth, okey, seq, zip] = ['type', 'meth', 'okey', 'seq', 'zip'].map((key) =>
-    map.entries.get(key),
-  );
+  const [type, meth, okey, seq, zip] = map.values;
   if (!type || !meth || !okey || !seq || !zip) return refuse('header-missing-key');
   const typeName = MESSAGE_TYPES[numberOf(type) ?? -1];
   if (typeName === undefined) return refuse('header-unknown-type');
@@ -177,10 +215,9 @@ function readBody(
     if (!unzipped.ok) return unzipped.fault;
     plain = unzipped.bytes;
   }
-  const map = sliceMap(plain);
+  const map = sliceMap(plain, BODY_KEYS);
   if (!map.ok) return `body-${map.fault}`;
-  const metadata = map.entries.get('meta');
-  const payload = map.entries.get('body');
+  const [metadata, payload] = map.values;
   if (!metadata || !payload) return 'body-missing-key';
   const fields = readMetadata(metadata);
   if (!fields) return 'metadata-malformed';

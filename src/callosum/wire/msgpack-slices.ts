@@ -9,20 +9,55 @@ export type MapFault = 'not-msgpack' | 'not-a-map' | 'map-key-type' | 'trailing-
 export type Family = 'nil' | 'bool' | 'int' | 'float' | 'str' | 'bin' | 'array' | 'map' | 'ext';
 
 /** One value, still encoded. */
-export interface Slice {
+export class Slice {
   readonly family: Family;
-  /** The whole value with its msgpack header. */
-  readonly raw: Uint8Array;
-  /** Bytes after the msgpack header: contents of str, bin and scalars; items of array and map. */
-  readonly content: Uint8Array;
   /** Items of an array, pairs of a map, otherwise 0. */
   readonly count: number;
   /** Is there a map anywhere inside? */
   readonly holdsMap: boolean;
+  /** Where the value starts, where its content starts, and where both end. */
+  readonly start: number;
+  readonly contentStart: number;
+  readonly end: number;
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array, start: number, head: Head, end: number, holdsMap: boolean) {
+    this.#bytes = bytes;
+    this.family = head.family;
+    this.count = head.count;
+    this.holdsMap = holdsMap;
+    this.start = start;
+    this.contentStart = start + head.headBytes;
+    this.end = end;
+  }
+
+  /** The whole value with its msgpack header. */
+  get raw(): Uint8Array {
+    return this.#bytes.subarray(this.start, this.end);
+  }
+
+  /** Bytes after the msgpack header: contents of str, bin and scalars; items of array and map. */
+  get content(): Uint8Array {
+    return this.#bytes.subarray(this.contentStart, this.end);
+  }
+
+  get isEmpty(): boolean {
+    return this.contentStart === this.end;
+  }
+
+  contentEquals(text: Uint8Array): boolean {
+    if (this.end - this.contentStart !== text.length) return false;
+    for (let i = 0; i < text.length; i++) if (this.#bytes[this.contentStart + i] !== text[i]) return false;
+    return true;
+  }
 }
 
 export type MapResult =
-  | { readonly ok: true; readonly entries: ReadonlyMap<string, Slice> }
+  | {
+      readonly ok: true;
+      /** One value for each key asked for, in that order. */
+      readonly values: readonly (Slice | undefined)[];
+    }
   | { readonly ok: false; readonly fault: MapFault };
 
 /** Nesting beyond this is refused; real headers are flat. */
@@ -35,39 +70,55 @@ interface Budget {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const NOT_MSGPACK = { ok: false, fault: 'not-msgpack' } as const;
 
 /**
- * Splits a map that fills `bytes` exactly. Keys must be text or binary; binary ones are never one of ours and are
- * left out. Of a repeated key the last value counts, as in Python.
+ * Looks keys up in a map that fills `bytes` exactly. Every key must be text or binary, else the whole map is
+ * refused; binary ones are never one of ours. Of a repeated key the last value counts, as in Python.
  */
-export function sliceMap(bytes: Uint8Array): MapResult {
+export function sliceMap(bytes: Uint8Array, keys: readonly Uint8Array[]): MapResult {
   const budget: Budget = { values: MAX_VALUES };
-  const map = sliceAt(bytes, 0, 0, budget);
-  if (!map) return { ok: false, fault: 'not-msgpack' };
-  if (map.raw.length !== bytes.length) return { ok: false, fault: 'trailing-bytes' };
-  if (map.family !== 'map') return { ok: false, fault: 'not-a-map' };
-  const items = sliceItems(map.content, map.count * 2, budget);
-  if (!items) return { ok: false, fault: 'not-msgpack' };
-  const entries = new Map<string, Slice>();
-  for (let i = 0; i + 1 < items.length; i += 2) {
-    const key = items[i];
-    const value = items[i + 1];
-    if (!key || !value || (key.family !== 'str' && key.family !== 'bin'))
-      return { ok: false, fault: 'map-key-type' };
-    if (key.family === 'bin') continue;
-    const name = textOf(key);
-    if (name === undefined) return { ok: false, fault: 'not-msgpack' };
-    entries.set(name, value);
+  const head = headAt(bytes, 0);
+  if (!head) return NOT_MSGPACK;
+  if (head.family !== 'map') return notAMap(bytes, budget);
+  const values = keys.map((): Slice | undefined => undefined);
+  let fault: MapFault | undefined;
+  let at = head.headBytes;
+  for (let i = 0; i < head.count; i++) {
+    const key = sliceAt(bytes, at, 0, budget);
+    const value = key && sliceAt(bytes, key.end, 0, budget);
+    if (!value) return NOT_MSGPACK;
+    at = value.end;
+    if (key.family !== 'str' && key.family !== 'bin') fault ??= 'map-key-type';
+    if (key.family !== 'str') continue;
+    const index = keys.findIndex((wanted) => key.contentEquals(wanted));
+    if (index >= 0) values[index] = value;
+    else if (textOf(key) === undefined) fault ??= 'not-msgpack';
   }
-  return { ok: true, entries };
+  if (at !== bytes.length) return { ok: false, fault: 'trailing-bytes' };
+  return fault ? { ok: false, fault } : { ok: true, values };
+}
+
+function notAMap(bytes: Uint8Array, budget: Budget): MapResult {
+  const value = sliceAt(bytes, 0, 0, budget);
+  if (!value) return NOT_MSGPACK;
+  return { ok: false, fault: value.end === bytes.length ? 'not-a-map' : 'trailing-bytes' };
 }
 
 /** The items of an array that fills `bytes` exactly; undefined for anything else. */
 export function sliceArray(bytes: Uint8Array): readonly Slice[] | undefined {
   const budget: Budget = { values: MAX_VALUES };
-  const array = sliceAt(bytes, 0, 0, budget);
-  if (array?.family !== 'array' || array.raw.length !== bytes.length) return undefined;
-  return sliceItems(array.content, array.count, budget);
+  const head = headAt(bytes, 0);
+  if (head?.family !== 'array') return undefined;
+  const items: Slice[] = [];
+  let at = head.headBytes;
+  for (let i = 0; i < head.count; i++) {
+    const item = sliceAt(bytes, at, 0, budget);
+    if (!item) return undefined;
+    items.push(item);
+    at = item.end;
+  }
+  return at === bytes.length ? items : undefined;
 }
 
 /** Text of a str; undefined for other families and for bytes that are not UTF-8. */
@@ -82,10 +133,11 @@ export function textOf(slice: Slice): string | undefined {
 
 /** Number of an int, float or bool (as 0 or 1); undefined for other families. Inexact above 2^53. */
 export function numberOf(slice: Slice): number | undefined {
-  const view = viewOf(slice.raw);
-  const tag = view.getUint8(0);
+  const { raw } = slice;
+  const tag = raw[0] ?? 0;
   if (tag <= 0x7f) return tag;
   if (tag >= 0xe0) return tag - 0x100;
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   switch (tag) {
     case 0xc2:
       return 0;
@@ -127,25 +179,13 @@ export function isTruthy(slice: Slice): boolean {
       return numberOf(slice) !== 0;
     case 'str':
     case 'bin':
-      return slice.content.length > 0;
+      return !slice.isEmpty;
     case 'array':
     case 'map':
       return slice.count > 0;
     case 'ext':
       return true;
   }
-}
-
-function sliceItems(bytes: Uint8Array, count: number, budget: Budget): Slice[] | undefined {
-  const items: Slice[] = [];
-  let offset = 0;
-  for (let i = 0; i < count; i++) {
-    const item = sliceAt(bytes, offset, 0, budget);
-    if (!item) return undefined;
-    items.push(item);
-    offset += item.raw.length;
-  }
-  return items;
 }
 
 interface Head {
@@ -156,98 +196,67 @@ interface Head {
   readonly count: number;
 }
 
-function sliceAt(bytes: Uint8Array, offset: number, depth: number, budget: Budget): Slice | undefined {
+function sliceAt(bytes: Uint8Array, start: number, depth: number, budget: Budget): Slice | undefined {
   budget.values -= 1;
   if (depth > MAX_DEPTH || budget.values < 0) return undefined;
-  const head = headAt(bytes, offset);
+  const head = headAt(bytes, start);
   if (!head) return undefined;
-  const start = offset + head.headBytes;
-  let end = start + head.contentBytes;
+  let end = start + head.headBytes + head.contentBytes;
   let holdsMap = head.family === 'map';
   const items = head.family === 'map' ? head.count * 2 : head.count;
   for (let i = 0; i < items; i++) {
     const item = sliceAt(bytes, end, depth + 1, budget);
     if (!item) return undefined;
     holdsMap ||= item.holdsMap;
-    end += item.raw.length;
+    end = item.end;
   }
-  if (end > bytes.length) return undefined;
-  return {
-    family: head.family,
-    raw: bytes.subarray(offset, end),
-    content: bytes.subarray(start, end),
-    count: head.count,
-    holdsMap,
-  };
+  return end > bytes.length ? undefined : new Slice(bytes, start, head, end, holdsMap);
 }
 
-const scalar = (family: Family, contentBytes: number): Head => ({
-  family,
-  headBytes: 1,
-  contentBytes,
-  count: 0,
-});
-const sized = (family: Family, headBytes: number, contentBytes: number): Head => ({
-  family,
-  headBytes,
-  contentBytes,
-  count: 0,
-});
-const counted = (family: Family, headBytes: number, count: number): Head => ({
-  family,
-  headBytes,
-  contentBytes: 0,
-  count,
-});
+const sized = (family: Family, headBytes: number, contentBytes: number | undefined): Head | undefined =>
+  contentBytes === undefined ? undefined : { family, headBytes, contentBytes, count: 0 };
+const counted = (family: Family, headBytes: number, count: number | undefined): Head | undefined =>
+  count === undefined ? undefined : { family, headBytes, contentBytes: 0, count };
 
-function headAt(bytes: Uint8Array, offset: number): Head | undefined {
-  if (offset >= bytes.length) return undefined;
-  try {
-    return readHead(viewOf(bytes), offset);
-  } catch {
-    // DataView refuses to read a length field beyond the end.
-    return undefined;
-  }
-}
-
-function readHead(view: DataView, at: number): Head | undefined {
-  const tag = view.getUint8(at);
-  if (tag <= 0x7f || tag >= 0xe0) return scalar('int', 0);
+/** Undefined at the end of the bytes, for a length field that is cut off, and for the byte that starts no value. */
+function headAt(bytes: Uint8Array, at: number): Head | undefined {
+  const tag = bytes[at];
+  if (tag === undefined) return undefined;
+  if (tag <= 0x7f || tag >= 0xe0) return sized('int', 1, 0);
   if (tag <= 0x8f) return counted('map', 1, tag & 0x0f);
   if (tag <= 0x9f) return counted('array', 1, tag & 0x0f);
   if (tag <= 0xbf) return sized('str', 1, tag & 0x1f);
   switch (tag) {
     case 0xc0:
-      return scalar('nil', 0);
+      return sized('nil', 1, 0);
     case 0xc2:
     case 0xc3:
-      return scalar('bool', 0);
+      return sized('bool', 1, 0);
     case 0xc4:
-      return sized('bin', 2, view.getUint8(at + 1));
     case 0xc5:
-      return sized('bin', 3, view.getUint16(at + 1));
-    case 0xc6:
-      return sized('bin', 5, view.getUint32(at + 1));
+    case 0xc6: {
+      const size = 2 ** (tag - 0xc4);
+      return sized('bin', 1 + size, unsigned(bytes, at + 1, size));
+    }
     case 0xc7:
-      return sized('ext', 3, view.getUint8(at + 1));
     case 0xc8:
-      return sized('ext', 4, view.getUint16(at + 1));
-    case 0xc9:
-      return sized('ext', 6, view.getUint32(at + 1));
+    case 0xc9: {
+      const size = 2 ** (tag - 0xc7);
+      return sized('ext', 2 + size, unsigned(bytes, at + 1, size));
+    }
     case 0xca:
-      return scalar('float', 4);
     case 0xcb:
-      return scalar('float', 8);
+      return sized('float', 1, tag === 0xca ? 4 : 8);
     case 0xcc:
     case 0xcd:
     case 0xce:
     case 0xcf:
-      return scalar('int', 2 ** (tag - 0xcc));
+      return sized('int', 1, 2 ** (tag - 0xcc));
     case 0xd0:
     case 0xd1:
     case 0xd2:
     case 0xd3:
-      return scalar('int', 2 ** (tag - 0xd0));
+      return sized('int', 1, 2 ** (tag - 0xd0));
     case 0xd4:
     case 0xd5:
     case 0xd6:
@@ -255,24 +264,30 @@ function readHead(view: DataView, at: number): Head | undefined {
     case 0xd8:
       return sized('ext', 2, 2 ** (tag - 0xd4));
     case 0xd9:
-      return sized('str', 2, view.getUint8(at + 1));
     case 0xda:
-      return sized('str', 3, view.getUint16(at + 1));
-    case 0xdb:
-      return sized('str', 5, view.getUint32(at + 1));
+    case 0xdb: {
+      const size = 2 ** (tag - 0xd9);
+      return sized('str', 1 + size, unsigned(bytes, at + 1, size));
+    }
     case 0xdc:
-      return counted('array', 3, view.getUint16(at + 1));
-    case 0xdd:
-      return counted('array', 5, view.getUint32(at + 1));
+    case 0xdd: {
+      const size = 2 ** (tag - 0xdb);
+      return counted('array', 1 + size, unsigned(bytes, at + 1, size));
+    }
     case 0xde:
-      return counted('map', 3, view.getUint16(at + 1));
-    case 0xdf:
-      return counted('map', 5, view.getUint32(at + 1));
+    case 0xdf: {
+      const size = 2 ** (tag - 0xdd);
+      return counted('map', 1 + size, unsigned(bytes, at + 1, size));
+    }
     default:
       return undefined;
   }
 }
 
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** Big-endian number of 1, 2 or 4 bytes; undefined when the bytes end before. */
+function unsigned(bytes: Uint8Array, at: number, size: number): number | undefined {
+  if (at + size > bytes.length) return undefined;
+  let value = 0;
+  for (let i = 0; i < size; i++) value = value * 256 + (bytes[at + i] ?? 0);
+  return value;
 }

@@ -470,7 +470,7 @@ describe('garbage', () => {
     const server = await bind(echo, { limits: { maxMessageBytes: 1000 } });
     const bystander = await connect(server);
     const socket = dealer(server);
-    await socket.send(['UPPER', Buffer.alloc(2000), '']);
+    await socket.send(['UPPER', Buffer.alloc(2001), '']);
     await expect(bystander.invoke('echo', 1)).resolves.toBe(1);
   });
 
