@@ -1,0 +1,13 @@
+import { SpleniumError } from '../core/errors.js';
+
+/** The store does not answer, or refuses us: the message says which and why. */
+export class StoreUnavailableError extends SpleniumError {
+  override readonly code = 'STORE_UNAVAILABLE';
+  override readonly pythonName = 'ConnectionError';
+}
+
+/** The store's file holds something else than this program wrote. */
+export class StoreCorruptError extends SpleniumError {
+  override readonly code = 'STORE_CORRUPT';
+  override readonly pythonName = 'RuntimeError';
+}

@@ -1,0 +1,125 @@
+import type { Etcd3, Watcher } from 'etcd3';
+import { messageOf } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { KeyEvent, KeyValue } from './key-value-store.js';
+
+const RETRY_MS = { first: 500, most: 30_000 } as const;
+
+/**
+ * Watches one prefix for good. After every interruption it opens a new watch, lists the prefix and reports what has
+ * changed in between, so that nothing is missed even if etcd came back empty or has compacted its history.
+ */
+export class EtcdWatch {
+  readonly #client: Etcd3;
+  readonly #prefix: string;
+  readonly #listener: (event: KeyEvent) => void;
+  readonly #logger: Logger;
+  /** What the listener has been told. */
+  #known = new Map<string, string>();
+  #watcher: Watcher | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #retryMs: number = RETRY_MS.first;
+  #closed = false;
+
+  constructor(options: {
+    readonly client: Etcd3;
+    readonly prefix: string;
+    readonly listener: (event: KeyEvent) => void;
+    readonly logger: Logger;
+  }) {
+    this.#client = options.client;
+    this.#prefix = options.prefix;
+    this.#listener = options.listener;
+    this.#logger = options.logger;
+  }
+
+  /** Resolves once changes are seen; what is there already is not reported. */
+  async start(): Promise<void> {
+    await this.#open((pairs) => {
+      this.#known = new Map(pairs);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    await this.#drop();
+  }
+
+  async #open(onListed: (pairs: readonly KeyValue[]) => void): Promise<void> {
+    const watcher = await this.#client.watch().prefix(this.#prefix).create();
+    if (this.#closed) {
+      await watcher.cancel();
+      return;
+    }
+    this.#watcher = watcher;
+    // Events that arrive while the list is on its way wait for it.
+    const early: KeyEvent[] = [];
+    let report = (event: KeyEvent) => void early.push(event);
+    watcher.on('put', ({ key, value }) => {
+      report({ type: 'put', key: key.toString(), value: value.toString() });
+    });
+    watcher.on('delete', ({ key }) => {
+      report({ type: 'delete', key: key.toString() });
+    });
+    watcher.once('disconnected', () => {
+      this.#interrupted(watcher, 'disconnected');
+    });
+    watcher.once('error', (error) => {
+      this.#interrupted(watcher, messageOf(error));
+    });
+    const listed = await this.#client.getAll().prefix(this.#prefix).strings();
+    onListed(Object.entries(listed));
+    report = (event) => {
+      this.#report(event);
+    };
+    for (const event of early) this.#report(event);
+    this.#retryMs = RETRY_MS.first;
+  }
+
+  #interrupted(watcher: Watcher, reason: string): void {
+    if (this.#closed || this.#watcher !== watcher) return;
+    this.#logger.warn('watch interrupted', { prefix: this.#prefix, reason });
+    void this.#drop();
+    this.#reopenLater();
+  }
+
+  #reopenLater(): void {
+    this.#retry = setTimeout(() => {
+      this.#open((pairs) => {
+        this.#reconcile(pairs);
+      }).catch(async () => {
+        await this.#drop();
+        if (!this.#closed) this.#reopenLater();
+      });
+    }, this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS.most);
+  }
+
+  async #drop(): Promise<void> {
+    const watcher = this.#watcher;
+    this.#watcher = undefined;
+    watcher?.removeAllListeners();
+    // An 'error' without a listener would end the process.
+    watcher?.on('error', () => undefined);
+    await watcher?.cancel().catch(() => undefined);
+  }
+
+  #reconcile(pairs: readonly KeyValue[]): void {
+    const present = new Map(pairs);
+    for (const key of [...this.#known.keys()]) if (!present.has(key)) this.#report({ type: 'delete', key });
+    for (const [key, value] of present)
+      if (this.#known.get(key) !== value) this.#report({ type: 'put', key, value });
+  }
+
+  #report(event: KeyEvent): void {
+    if (this.#closed) return;
+    if (event.type === 'put') this.#known.set(event.key, event.value);
+    else if (!this.#known.delete(event.key)) return;
+    try {
+      this.#listener(event);
+    } catch (error) {
+      this.#logger.error('a watch listener failed', { key: event.key, error: messageOf(error) });
+    }
+  }
+}

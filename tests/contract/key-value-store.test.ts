@@ -1,0 +1,33 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLogger } from '../../src/core/logger.js';
+import { EtcdStore } from '../../src/stores/etcd-store.js';
+import { FileStore } from '../../src/stores/file-store.js';
+import { EtcdServer, hasProgram } from '../support/etcd-server.js';
+import { requirement } from '../support/requirements.js';
+import { describeKeyValueStore } from './key-value-store.contract.js';
+
+describe('file', () => {
+  let directory: string;
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'splenium-store-'));
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+
+  describeKeyValueStore('FileStore', () => FileStore.open(join(directory, 'store.log'), silentLogger));
+});
+
+const withEtcd = requirement('etcd (Debian: etcd-server)', hasProgram('etcd')) ? describe : describe.skip;
+
+withEtcd('etcd', () => {
+  let server: EtcdServer;
+  beforeAll(async () => {
+    server = await EtcdServer.start();
+  }, 90_000);
+  afterAll(() => server.stop());
+
+  describeKeyValueStore('EtcdStore', () =>
+    Promise.resolve(new EtcdStore({ endpoints: [server.endpoint], logger: silentLogger })),
+  );
+});
