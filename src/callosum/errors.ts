@@ -86,3 +86,9 @@ export class KeyFileError extends SpleniumError {
 export class KeyFileModeError extends KeyFileError {
   override readonly code = 'KEY_FILE_MODE';
 }
+
+/** A bound peer whose CURVE authentication does not keep strangers out, or could not be shown to. */
+export class CurveNotEnforcedError extends SpleniumError {
+  override readonly code = 'CURVE_NOT_ENFORCED';
+  override readonly pythonName = 'AuthenticationError';
+}

@@ -19,6 +19,7 @@ export type {
 export type { Deadlines } from './deadlines.js';
 export type { SchedulerName } from './scheduler.js';
 export {
+  CurveNotEnforcedError,
   HandshakeError,
   KeyFileError,
   KeyFileModeError,
@@ -30,6 +31,10 @@ export {
 export type { ErrorDescription } from './errors.js';
 export { createErrorDescriber } from './failure.js';
 export type { AcceptedKeys, CurveClientCredentials, CurveServerCredentials } from './transport/curve.js';
+export { AcceptedKeysDirectory } from './transport/accepted-keys.js';
+export type { AcceptedKeysDirectoryOptions } from './transport/accepted-keys.js';
+export { verifyCurveRefusesStrangers } from './transport/curve-self-test.js';
+export type { SelfTestOptions } from './transport/curve-self-test.js';
 export {
   derivePublicKey,
   generateKeyPair,
@@ -41,3 +46,7 @@ export {
 export type { KeyPair } from './transport/keys.js';
 export { readPublicKeyFile, readSecretKeyFile, writeKeyFiles } from './transport/certificates.js';
 export type { KeyFiles } from './transport/certificates.js';
+export { Distributor, Publisher } from './pubsub/sender.js';
+export type { PublishingOptions } from './pubsub/sender.js';
+export { Consumer, Subscriber } from './pubsub/receiver.js';
+export type { ConsumingOptions, MessageHandler, PublishedMessage } from './pubsub/receiver.js';

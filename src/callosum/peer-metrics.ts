@@ -18,6 +18,8 @@ export interface PeerMetrics {
   readonly dropped: Counter;
   /** Connections that did not come about, by reason. */
   readonly handshakeFailures: Counter;
+  /** Stream messages whose handler failed. */
+  readonly streamFailures: Counter;
   /** Connections of a bound peer. */
   readonly connections: Gauge;
   /** Messages that wait for peers that do not read. */
@@ -65,6 +67,10 @@ export function declarePeerMetrics(metrics: Metrics): PeerMetrics {
       name: 'callosum_handshake_failures_total',
       help: 'Clients that did not get through the security handshake',
       labels: ['reason'],
+    }),
+    streamFailures: metrics.counter({
+      name: 'callosum_stream_failures_total',
+      help: 'Stream messages whose handler failed',
     }),
     connections: metrics.gauge({
       name: 'callosum_connections',

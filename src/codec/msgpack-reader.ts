@@ -181,11 +181,23 @@ function narrowed(value: bigint): number | bigint {
     : value;
 }
 
-/** Extension values and arrays compare by their text, so that a caller can look a UUID or a slot name up. */
+/**
+ * Extension values and arrays compare by their text, so that a caller can look a UUID or a slot name up. A map is no
+ * key, nor is an array with one inside: Python cannot hash them either.
+ */
 function normalisedKey(key: unknown): unknown {
   if (typeof key !== 'object' || key === null) return key;
-  if (Array.isArray(key)) return JSON.stringify(key);
+  if (Array.isArray(key)) return `[${key.map(arrayKeyPart).join(',')}]`;
   if (key instanceof Uint8Array) return Buffer.from(key).toString('hex');
+  if (key instanceof Map || Object.getPrototypeOf(key) === null)
+    throw new DecodeError('a map cannot be the key of a map');
   // eslint-disable-next-line @typescript-eslint/no-base-to-string -- every value class has a toString of its own
   return String(key);
+}
+
+function arrayKeyPart(part: unknown): string {
+  const normalised = normalisedKey(part);
+  // An array inside is written already; text keeps its quotes, so that ["1"] and [1] stay apart.
+  if (Array.isArray(part) || typeof normalised === 'bigint') return String(normalised);
+  return JSON.stringify(normalised);
 }

@@ -161,7 +161,7 @@ export class ImageRef implements ImageRefFields {
     const [first = '', ...rest] = this.tag.split('-');
     const platform = new Map<string, string>();
     for (const part of rest) {
-      const match = /^([A-Za-z_]+)(\d+(?:\.\d+)*[a-z0-9]*)?$/.exec(part);
+      const match = /^([A-Za-z_]+)(\d+(?:\.\d+)*(?:[a-z][a-z0-9]*)?)?$/.exec(part);
       const key = match?.[1];
       if (key !== undefined) platform.set(key, match?.[2] ?? '');
     }

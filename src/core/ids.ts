@@ -13,6 +13,8 @@ export type SessionId = Branded<'SessionId'>;
 export type ContainerId = Branded<'ContainerId'>;
 
 const UUID_HEX = /^[0-9a-f]{32}$/;
+/** No spelling of a UUID comes near this; what is longer is not even looked at. */
+const MAX_UUID_CHARS = 200;
 
 /**
  * Reads a UUID in any spelling Python's `uuid.UUID` takes: hyphens anywhere, braces, `urn:uuid:` prefix, any case
@@ -20,6 +22,7 @@ const UUID_HEX = /^[0-9a-f]{32}$/;
  * @throws ValueError in Python's words when the text is not a UUID.
  */
 export function canonicalUuid(text: string): string {
+  if (text.length > MAX_UUID_CHARS) throw new ValueError('badly formed hexadecimal UUID string');
   const hex = text
     .replace('urn:', '')
     .replace('uuid:', '')

@@ -68,13 +68,23 @@ export function isCurveKey(text: string): boolean {
 
 export function generateKeyPair(): KeyPair {
   const pair = nacl.box.keyPair();
-  return { publicKey: z85Encode(pair.publicKey), secretKey: z85Encode(pair.secretKey) };
+  try {
+    return { publicKey: z85Encode(pair.publicKey), secretKey: z85Encode(pair.secretKey) };
+  } finally {
+    pair.secretKey.fill(0);
+  }
 }
 
 /** @throws ValueError when the text is not a CURVE key. */
 export function derivePublicKey(secretKey: string): string {
   if (!isCurveKey(secretKey)) throw new ValueError('the secret key is not 40 characters of Z85');
-  return z85Encode(nacl.scalarMult.base(z85Decode(secretKey)));
+  const secret = z85Decode(secretKey);
+  try {
+    return z85Encode(nacl.scalarMult.base(secret));
+  } finally {
+    // The text stays until it is collected; the bytes at least need not.
+    secret.fill(0);
+  }
 }
 
 /** Does the public key belong to the secret key? False also when either is not a key. */

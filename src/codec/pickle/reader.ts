@@ -6,6 +6,7 @@ import { Instance, type PickleItem, applyState, call, className, instantiate } f
 
 export type PickledValue = Decimal | EnumValue | ImageRef | ResourceSlot | SlotName | BinarySize;
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const MAX_STACK = 4096;
 const MAX_MEMO = 65_536;
 
@@ -35,6 +36,11 @@ class Machine {
   readonly #levels: PickleItem[][] = [];
   readonly #memo: PickleItem[] = [];
   #position = 0;
+  /**
+   * What calls have cost so far. The memo lets a few bytes name a large argument again and again, so the length of
+   * the pickle alone does not bound the time to read it.
+   */
+  #work = 0;
 
   constructor(bytes: Uint8Array, limits: CodecLimits) {
     this.#bytes = bytes;
@@ -136,6 +142,8 @@ class Machine {
         return;
       case 0x52: {
         const argument = this.#pop();
+        this.#work += costOf(argument);
+        if (this.#work > this.#limits.maxItems) throw new PickleRefusedError('too much to build');
         this.#push(call(this.#pop(), argument));
         return;
       }
@@ -179,9 +187,7 @@ class Machine {
     this.#need(length);
     const start = this.#advance(length);
     try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
-        this.#bytes.subarray(start, start + length),
-      );
+      return UTF8.decode(this.#bytes.subarray(start, start + length));
     } catch (error) {
       throw new PickleRefusedError('text is not UTF-8', { cause: error });
     }
@@ -251,4 +257,16 @@ class Machine {
     this.#need(8);
     return this.#view.getBigUint64(this.#advance(8), true);
   }
+}
+
+/** Text is read in pieces of this many characters for the price of one item. */
+const CHARS_PER_ITEM = 16;
+
+/** How many items a call with these arguments may look at. */
+function costOf(argument: PickleItem): number {
+  let cost = 1;
+  for (const item of Array.isArray(argument) ? argument : [])
+    if (item instanceof Map) cost += item.size;
+    else if (typeof item === 'string') cost += Math.ceil(item.length / CHARS_PER_ITEM);
+  return cost;
 }
