@@ -1,11 +1,15 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { hasCode, messageOf } from '../core/errors.js';
-import { compileConfig } from './compile.js';
-import { type EffectiveValues, type Environment, effectiveValues } from './effective.js';
+import { type ConfigInput, compileConfig } from './compile.js';
+import type { Environment } from './effective.js';
 import { isTable } from './formats.js';
+import { type HostFacts, readHostFacts } from './host-facts.js';
+import { type Overlay, applyOverlay } from './overlay.js';
+import { absolute } from './paths.js';
 import { ConfigError, type ConfigProblem, type ConfigWarning } from './problems.js';
-import { type RawValue, type RawValues, type Source, readSections } from './sections.js';
+import { SCHEMA_KEYS } from './schema/index.js';
+import { type RawValues, type Source, readAgentEntry, readTables } from './sections.js';
 import { type RawTable, parseTomlDocument } from './toml-document.js';
 import type { DaemonConfig } from './types.js';
 
@@ -15,45 +19,91 @@ export interface LoadOptions {
   readonly env: Environment;
   readonly cwd: string;
   readonly home: string;
+  /** `--log-level`, or `DEBUG` for `--debug`: wins over `logging.level` and `debug.enabled`; absent or NOTSET: neither. */
+  readonly logLevel?: string;
+  /** Absent: this machine's. */
+  readonly host?: HostFacts;
 }
 
 export interface LoadedConfig {
   readonly config: DaemonConfig;
   readonly warnings: readonly ConfigWarning[];
+  /**
+   * The same with what etcd holds laid over the file; the file is not read again.
+   * @throws ConfigError when that cannot be used.
+   */
+  withOverlay(overlay: Overlay, origin?: string): LoadedConfig;
 }
 
 /**
- * Reads, layers and checks the configuration (spec/config-and-resources.md 1).
+ * Reads, layers and checks the configuration (spec/config-and-resources.md 1). Creates nothing.
  * @throws ConfigError with every problem at once.
  */
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const file = await findConfigFile(options);
   const document = parseTomlDocument(await readText(file), file);
   const source: Source = { origin: file, positionOf: (path) => document.positionOf(path) };
-  const global = readSections(document.values, source);
-  const problems: ConfigProblem[] = [...global.problems];
-  const warnings: ConfigWarning[] = [...global.warnings];
-  const base = overrideRpcAddress(global.values, options.env);
+  const shared = readTables(document.values, source);
+  const listed = agentEntries(document.values, source);
+  const own = listed.entries.map((entry, index) => readAgentEntry(entry, source, index));
+  const input: ConfigInput = {
+    file,
+    shared: shared.values,
+    own: own.length === 0 ? null : own.map(({ values }) => values),
+    env: options.env,
+    cwd: options.cwd,
+    home: options.home,
+    host: options.host ?? (await readHostFacts()),
+    ...(options.logLevel === undefined ? {} : { logLevel: options.logLevel }),
+  };
+  const problems = [
+    ...[shared, ...own].flatMap((read) => read.problems),
+    ...listed.problems,
+    ...(await missingFiles(shared.values, options)),
+  ];
+  return compiled(
+    input,
+    problems,
+    [shared, ...own].flatMap((read) => read.warnings),
+  );
+}
 
-  const agents: EffectiveValues[] = [];
-  const shared = effectiveValues(base, options.env);
-  problems.push(...shared.problems);
-  for (const [index, entry] of agentEntries(document.values).entries()) {
-    const read = readSections(entry, source, { path: ['agents', index], perAgentOnly: true });
-    problems.push(...read.problems);
-    warnings.push(...read.warnings);
-    const merged: RawValues = new Map([...base, ...read.values]);
-    // Environment variables stand for the whole process, so they do not hide what one agent sets for itself.
-    const values = effectiveValues(merged, read.values.size > 0 ? {} : options.env);
-    const own = new Set([...read.values.values()].map(({ label }) => label));
-    problems.push(...values.problems.filter(({ key }) => own.has(key)));
-    agents.push(values);
+function compiled(
+  input: ConfigInput,
+  earlier: readonly ConfigProblem[],
+  warnings: readonly ConfigWarning[],
+): LoadedConfig {
+  const { config, problems, warnings: more } = compileConfig(input);
+  if (config === null || earlier.length > 0) throw new ConfigError([...earlier, ...problems].sort(byPlace));
+  return {
+    config,
+    warnings: [...warnings, ...more],
+    withOverlay: (overlay, origin = 'etcd') => {
+      const overlaid = applyOverlay(input.shared, overlay, origin);
+      return compiled({ ...input, shared: overlaid.values }, [], [...warnings, ...overlaid.warnings]);
+    },
+  };
+}
+
+/** In the order of the file; what has no place stands first. */
+const byPlace = (a: ConfigProblem, b: ConfigProblem): number =>
+  (a.position?.line ?? 0) - (b.position?.line ?? 0) || (a.position?.column ?? 0) - (b.position?.column ?? 0);
+
+async function missingFiles(values: RawValues, options: LoadOptions): Promise<ConfigProblem[]> {
+  const problems: ConfigProblem[] = [];
+  for (const { path, file } of SCHEMA_KEYS) {
+    const written = values.get(path);
+    if (file !== true || typeof written?.value !== 'string' || written.value === '') continue;
+    if (await exists(absolute(written.value, options))) continue;
+    const position = written.positionOf();
+    problems.push({
+      key: written.label,
+      message: `no such file: ${written.value}`,
+      origin: written.origin,
+      ...(position ? { position } : {}),
+    });
   }
-  const compiled = compileConfig({ file, shared, agents, raw: document.values, source, options });
-  problems.push(...compiled.problems);
-  warnings.push(...compiled.warnings);
-  if (problems.length > 0 || compiled.config === null) throw new ConfigError(problems);
-  return { config: compiled.config, warnings };
+  return problems;
 }
 
 /** `BACKEND_CONFIG_FILE` alone, when set; else the first of the places of spec 1.3. */
@@ -89,30 +139,27 @@ async function readText(file: string): Promise<string> {
   }
 }
 
-function agentEntries(values: RawTable): RawTable[] {
-  const entries = values['agents'];
-  return Array.isArray(entries) ? entries.filter(isTable) : [];
-}
-
-/** `BACKEND_AGENT_HOST_OVERRIDE` and `BACKEND_AGENT_PORT` replace one half of the address, however it is written. */
-function overrideRpcAddress(values: RawValues, env: Environment): RawValues {
-  const host = env['BACKEND_AGENT_HOST_OVERRIDE'];
-  const port = env['BACKEND_AGENT_PORT'];
-  if (host === undefined && port === undefined) return values;
-  const written = values.get('agent.rpc-listen-addr');
-  const address = addressParts(written?.value ?? '0.0.0.0:6001');
-  const override: RawValue = {
-    value: { host: host ?? address.host, port: port ?? address.port },
-    origin: `environment ${host === undefined ? 'BACKEND_AGENT_PORT' : 'BACKEND_AGENT_HOST_OVERRIDE'}`,
-    position: undefined,
-    label: 'agent.rpc-listen-addr',
+function agentEntries(
+  values: RawTable,
+  source: Source,
+): { readonly entries: readonly RawTable[]; readonly problems: readonly ConfigProblem[] } {
+  const written = values['agents'];
+  const problem = (message: string, path: readonly (string | number)[]): ConfigProblem => {
+    const position = source.positionOf(path) ?? source.positionOf(['agents']);
+    return { key: 'agents', message, origin: source.origin, ...(position ? { position } : {}) };
   };
-  return new Map([...values, ['agent.rpc-listen-addr', override]]);
-}
-
-function addressParts(value: unknown): { host: unknown; port: unknown } {
-  if (isTable(value)) return { host: value['host'], port: value['port'] };
-  if (Array.isArray(value)) return { host: value[0] as unknown, port: value[1] as unknown };
-  const text = String(value);
-  return { host: text.slice(0, text.lastIndexOf(':')), port: text.slice(text.lastIndexOf(':') + 1) };
+  if (written === undefined) return { entries: [], problems: [] };
+  if (!Array.isArray(written) || !written.every(isTable))
+    return { entries: [], problems: [problem('expected an array of tables: [[agents]]', ['agents'])] };
+  if (written.length === 1)
+    return {
+      entries: written,
+      problems: [
+        problem(
+          'agents should not be specified with only 1 agent configuration. Please use the default single agent mode if only 1 agent is needed.',
+          ['agents', 0],
+        ),
+      ],
+    };
+  return { entries: written, problems: [] };
 }

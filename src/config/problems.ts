@@ -14,6 +14,8 @@ export interface ConfigProblem {
   /** File path, environment variable or `default`: where the value comes from. */
   readonly origin: string;
   readonly position?: Position;
+  /** What would be right, such as `an integer from 1 to 32`. */
+  readonly expected?: string;
   readonly hint?: string;
 }
 

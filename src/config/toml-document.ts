@@ -44,20 +44,29 @@ const pathKey = (path: readonly (string | number)[]): string => path.join('\0');
 
 function collectPositions(ast: AST.TOMLProgram): Map<string, Position> {
   const positions = new Map<string, Position>();
-  const visit = (node: AST.TOMLKeyValue | AST.TOMLTable, prefix: readonly (string | number)[]): void => {
+  const record = (path: readonly (string | number)[], node: AST.TOMLNode): void => {
+    const position = { line: node.loc.start.line, column: node.loc.start.column + 1 };
+    positions.set(pathKey(path), position);
+    // A table that is only implied by a dotted key or a deeper header begins where its first key does.
+    for (let length = path.length - 1; length > 0; length--) {
+      const implied = pathKey(path.slice(0, length));
+      if (!positions.has(implied)) positions.set(implied, position);
+    }
+  };
+  const visitValue = (node: AST.TOMLContentNode, path: readonly (string | number)[]): void => {
+    record(path, node);
+    if (node.type === 'TOMLInlineTable') for (const entry of node.body) visitEntry(entry, path);
+    if (node.type === 'TOMLArray')
+      for (const [index, item] of node.elements.entries()) visitValue(item, [...path, index]);
+  };
+  const visitEntry = (node: AST.TOMLKeyValue, prefix: readonly (string | number)[]): void => {
+    visitValue(node.value, [...prefix, ...keysOf(node.key)]);
+  };
+  for (const node of ast.body[0].body)
     if (node.type === 'TOMLTable') {
       record(node.resolvedKey, node);
-      for (const entry of node.body) visit(entry, node.resolvedKey);
-      return;
-    }
-    const path = [...prefix, ...keysOf(node.key)];
-    record(path, node.value);
-    if (node.value.type === 'TOMLInlineTable') for (const entry of node.value.body) visit(entry, path);
-  };
-  const record = (path: readonly (string | number)[], node: AST.TOMLNode): void => {
-    positions.set(pathKey(path), { line: node.loc.start.line, column: node.loc.start.column + 1 });
-  };
-  for (const node of ast.body[0].body) visit(node, []);
+      for (const entry of node.body) visitEntry(entry, node.resolvedKey);
+    } else visitEntry(node, []);
   return positions;
 }
 

@@ -1,5 +1,6 @@
 import type { AgentId } from '../core/ids.js';
-import type { HostPort, PortRange } from './formats.js';
+import type { PortRange } from './formats.js';
+import type { HostPort } from './host-port.js';
 
 /** The configuration as the rest of the program sees it: complete, checked, in plain units. */
 export interface DaemonConfig {

@@ -190,7 +190,7 @@ port-range = [31000, 30000]
     ['plain text on all addresses', '[agent]\nbackend = "process"\n', /without authentication/],
     [
       'a key pair without a manager key',
-      `${MINIMAL}rpc-auth-agent-keypair = "a"\n`,
+      `${MINIMAL}rpc-auth-agent-keypair = "agent.toml"\n`,
       /rpc-auth-manager-public-key: required/,
     ],
     ['one entry of [[agents]]', `${MINIMAL}[[agents]]\n[agents.agent]\nid = "a"\n`, /only 1 agent/],

@@ -1,0 +1,202 @@
+import type { Check, CheckContext } from './check.js';
+import { formatHostPort, isLoopback } from './host-port.js';
+import type { ConfigProblem } from './problems.js';
+import type { KeyPath } from './schema/index.js';
+
+const problem = ({ shared }: CheckContext, path: KeyPath, message: string, hint?: string): ConfigProblem => ({
+  ...shared.place(path),
+  message,
+  ...(hint === undefined ? {} : { hint }),
+});
+
+/** A key pair without any manager's key would let nobody in. */
+const managerKeys: Check = {
+  needs: [
+    'agent.rpc-auth-agent-keypair',
+    'agent.rpc-auth-manager-public-key',
+    'splenium.accepted-manager-keys',
+  ],
+  *run(context) {
+    const { shared } = context;
+    if (
+      shared.get('agent.rpc-auth-agent-keypair') !== null &&
+      shared.get('agent.rpc-auth-manager-public-key') === null &&
+      shared.get('splenium.accepted-manager-keys') === null
+    )
+      yield {
+        ...shared.place('agent.rpc-auth-agent-keypair'),
+        key: 'agent.rpc-auth-manager-public-key',
+        message: 'required with agent.rpc-auth-agent-keypair: the public key file of the manager',
+        hint: 'or give splenium.accepted-manager-keys, a directory of such files',
+      };
+  },
+};
+
+/** Without keys anybody who reaches the port commands the node. */
+const plaintext: Check = {
+  needs: ['agent.rpc-listen-addr', 'agent.rpc-auth-agent-keypair', 'splenium.allow-plaintext-rpc'],
+  *run({ shared, file }) {
+    const { host } = shared.get('agent.rpc-listen-addr');
+    if (shared.get('agent.rpc-auth-agent-keypair') !== null) return;
+    if (isLoopback(host) || shared.get('splenium.allow-plaintext-rpc')) return;
+    const { origin, position } = shared.place('agent.rpc-listen-addr');
+    yield {
+      key: 'agent.rpc-auth-agent-keypair',
+      message: `absent, so ${host === '' ? 'every address' : host} would be served without authentication`,
+      origin: origin === 'default' ? file : origin,
+      hint: 'give the key files, listen on 127.0.0.1, or set splenium.allow-plaintext-rpc = true',
+      ...(position ? { position } : {}),
+    };
+  },
+};
+
+const addresses: Check = {
+  needs: ['agent.rpc-listen-addr', 'splenium.http-addr'],
+  *run(context) {
+    const rpc = context.shared.get('agent.rpc-listen-addr');
+    const http = context.shared.get('splenium.http-addr');
+    if (
+      http !== null &&
+      http.port === rpc.port &&
+      (http.host === rpc.host || isWildcard(http.host) || isWildcard(rpc.host))
+    )
+      yield problem(
+        context,
+        'splenium.http-addr',
+        `${formatHostPort(http)} is also agent.rpc-listen-addr: one port cannot serve both`,
+      );
+  },
+};
+
+const isWildcard = (host: string): boolean => host === '' || host === '0.0.0.0' || host === '::';
+
+const stores: Check = {
+  needs: ['etcd.addr', 'splenium.store', 'splenium.event-bus', 'redis.addr', 'redis.sentinel'],
+  *run(context) {
+    const { shared } = context;
+    const addr = shared.get('etcd.addr');
+    const store = shared.get('splenium.store') ?? (addr === null ? 'file' : 'etcd');
+    if (store === 'etcd' && (addr === null || addr.length === 0))
+      yield problem(context, 'splenium.store', '"etcd" needs etcd.addr');
+    if (store === 'file' && shared.get('splenium.event-bus') === 'redis' && !hasRedis(context))
+      yield problem(
+        context,
+        'splenium.event-bus',
+        '"redis" needs redis.addr or redis.sentinel, since there is no etcd to ask',
+      );
+  },
+};
+
+const hasRedis = ({ shared }: CheckContext): boolean =>
+  shared.get('redis.addr') !== null || (shared.get('redis.sentinel') ?? []).length > 0;
+
+const pluginLists: Check = {
+  needs: [
+    'agent.allow-compute-plugins',
+    'agent.block-compute-plugins',
+    'agent.allow-network-plugins',
+    'agent.block-network-plugins',
+  ],
+  *run(context) {
+    for (const group of ['compute', 'network'] as const) {
+      const allowed = context.shared.get(`agent.allow-${group}-plugins`) ?? [];
+      const blocked = context.shared.get(`agent.block-${group}-plugins`) ?? [];
+      const both = allowed.filter((name) => blocked.includes(name));
+      if (both.length > 0)
+        yield problem(
+          context,
+          `agent.block-${group}-plugins`,
+          `allowlist and blocklist has union value '${both.join(', ')}'`,
+        );
+    }
+  },
+};
+
+const logDrivers: Check = {
+  needs: ['logging.drivers'],
+  *run(context) {
+    for (const driver of context.shared.get('logging.drivers'))
+      if (driver !== 'console' && !context.shared.isWritten(`logging.${driver}`))
+        yield problem(context, 'logging.drivers', `${driver} driver is activated but no config given.`);
+  },
+};
+
+const coredump: Check = {
+  needs: ['debug.coredump.enabled'],
+  *run(context) {
+    if (!context.shared.get('debug.coredump.enabled')) return;
+    const { platform, corePattern } = context.host;
+    if (platform !== 'linux')
+      yield problem(
+        context,
+        'debug.coredump.enabled',
+        'Storing container coredumps is only supported in Linux.',
+      );
+    else if (corePattern?.startsWith('/') !== true)
+      yield problem(
+        context,
+        'debug.coredump.enabled',
+        '/proc/sys/kernel/core_pattern must be an absolute path to enable container coredumps.',
+      );
+  },
+};
+
+const deafKeys: Check = {
+  needs: [
+    'agent.rpc-auth-agent-keypair',
+    'agent.rpc-auth-manager-public-key',
+    'splenium.accepted-manager-keys',
+  ],
+  severity: 'warning',
+  *run(context) {
+    if (context.shared.get('agent.rpc-auth-agent-keypair') !== null) return;
+    for (const path of ['agent.rpc-auth-manager-public-key', 'splenium.accepted-manager-keys'] as const)
+      if (context.shared.get(path) !== null)
+        yield problem(context, path, 'has no effect without agent.rpc-auth-agent-keypair');
+  },
+};
+
+const ignoredCredentials: Check = {
+  needs: ['etcd.user', 'etcd.password'],
+  severity: 'warning',
+  *run(context) {
+    const user = context.shared.get('etcd.user') ?? '';
+    const password = context.shared.get('etcd.password') ?? '';
+    if (user === '' && password !== '')
+      yield problem(context, 'etcd.password', 'has no effect without etcd.user');
+    if (user !== '' && password === '')
+      yield problem(context, 'etcd.user', 'has no effect without etcd.password');
+  },
+};
+
+/** 26.x managers refuse the old name in their own agents; here it still reads. */
+const oldScalingGroup: Check = {
+  needs: ['splenium.manager-version'],
+  severity: 'warning',
+  *run({ shared, agents }) {
+    if (shared.get('splenium.manager-version') === '25.17') return;
+    for (const values of agents) {
+      const place = values.place('agent.scaling-group');
+      if (/scaling.group$/.test(place.key) && values.isWritten('agent.scaling-group'))
+        yield {
+          ...place,
+          message:
+            "The 'scaling-group' agent config key is deprecated. Use 'initial-resource-group-name' instead.",
+        };
+    }
+  },
+};
+
+/** Rules about the daemon as a whole. */
+export const NODE_CHECKS: readonly Check[] = [
+  managerKeys,
+  plaintext,
+  addresses,
+  stores,
+  pluginLists,
+  logDrivers,
+  coredump,
+  deafKeys,
+  ignoredCredentials,
+  oldScalingGroup,
+];

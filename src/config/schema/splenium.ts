@@ -1,0 +1,112 @@
+import {
+  inPart,
+  integerFrom,
+  isTable,
+  oneOf,
+  parseBoolean,
+  parseNonEmptyText,
+  parseNonNegative,
+  parsePositive,
+} from '../formats.js';
+import { parseHostPort } from '../host-port.js';
+import { expecting, optional } from '../parser.js';
+import { parseSizeBytes } from '../size.js';
+import { key, table } from './definition.js';
+import { parseOpaqueTables } from './opaque.js';
+
+const directory = optional(parseNonEmptyText);
+
+export interface Deadlines {
+  readonly defaultSec: number;
+  readonly byMethodSec: Readonly<Record<string, number>>;
+}
+
+/** `default-sec` and method names, each with seconds; 0 as the default stands for none. */
+const parseDeadlines = expecting(
+  'a table of default-sec and method names to seconds',
+  (value: unknown): Deadlines => {
+    if (!isTable(value)) throw new Error('expected a table');
+    const byMethodSec: Record<string, number> = {};
+    let defaultSec = 0;
+    for (const [name, seconds] of Object.entries(value))
+      if (name === 'default-sec' || name === 'default_sec')
+        defaultSec = inPart(name, () => parseNonNegative(seconds));
+      else byMethodSec[name] = inPart(name, () => parsePositive(seconds));
+    return { defaultSec, byMethodSec };
+  },
+);
+
+/** What the original has no key for. */
+export const splenium = table('What the original has no key for.', {
+  'state-dir': key(
+    'Directory of journals, identities and the operator’s key (0700); unset: $XDG_STATE_HOME/splenium',
+    directory,
+    null,
+    { example: './state' },
+  ),
+  store: key(
+    'Where nodes register; unset: etcd when [etcd] has an address',
+    optional(oneOf('file', 'etcd')),
+    null,
+    {
+      example: 'file',
+    },
+  ),
+  'event-bus': key(
+    'Where events go; unset: redis when [etcd] has an address',
+    optional(oneOf('local', 'redis')),
+    null,
+    { example: 'local' },
+  ),
+  'agent-start-failure': key('What one agent’s failure to start does', oneOf('abort', 'continue'), 'abort'),
+  'allow-plaintext-rpc': key('Serve without CURVE on other addresses than loopback', parseBoolean, false),
+  'manager-version': key('Which manager dialect is spoken', oneOf('25.17', '26.9'), '25.17'),
+  'accepted-manager-keys': key(
+    'Directory of public key files of managers, accepted beside agent.rpc-auth-manager-public-key; re-read on change',
+    directory,
+    null,
+    { example: './keys/managers' },
+  ),
+  'log-format': key('Form of a log line', oneOf('json', 'console'), 'console'),
+  'http-addr': key(
+    'Where /health and /metrics are served; wins over agent.service-addr',
+    optional(parseHostPort),
+    null,
+    {
+      example: '127.0.0.1:6003',
+    },
+  ),
+  limits: table('Bounds on everything a peer controls.', {
+    'max-message-bytes': key('Largest message, also after decompression', size(1024), '16M', {
+      unit: 'bytes',
+    }),
+    'max-in-flight-per-peer': key('Calls of one caller that run at once', integerFrom(1), 1024),
+    'max-in-flight': key('Calls of all callers that run at once', integerFrom(1), 4096),
+    'max-queued-per-peer': key('Messages that wait for one caller', integerFrom(1), 2048),
+    'max-queued': key('Messages that wait for all callers', integerFrom(1), 16_384),
+    'max-queued-bytes-per-peer': key('Bytes that wait for one caller', size(1024), '64M', { unit: 'bytes' }),
+    'max-connections': key('Connections at once', integerFrom(1), 1024),
+    'handshake-timeout-sec': key('Time for TCP connect and CURVE', parsePositive, 10, { unit: 's' }),
+    'max-nesting-depth': key('Nesting of one message', integerFrom(1), 64),
+    'max-items': key('Values in one message', integerFrom(1), 1_000_000),
+  }),
+  deadlines: key(
+    'Time after which a call is answered with an error: default-sec (0: none) and single methods by name, in seconds',
+    parseDeadlines,
+    { 'default-sec': 0 },
+  ),
+  outbox: table('Events kept while the event bus is away.', {
+    'max-events': key('Number', integerFrom(1), 100_000),
+    'max-bytes': key('Size', size(4096), '64M', { unit: 'bytes' }),
+    'max-age-sec': key('Age', parsePositive, 86_400, { unit: 's' }),
+  }),
+  devices: key('Settings of device plugins by plugin name, passed on as they are', parseOpaqueTables, {}),
+});
+
+function size(lowest: number) {
+  return expecting(`${parseSizeBytes.expects}, ${String(lowest)} or more`, (value: unknown) => {
+    const bytes = parseSizeBytes(value);
+    if (bytes < lowest) throw new Error(`expected a size of ${String(lowest)} bytes or more`);
+    return bytes;
+  });
+}
