@@ -11,21 +11,18 @@ export const TIMESTAMP_BYTES = 9;
 const TAG = 0b11101n;
 /** Offset zero in quarter hours, as it is written. */
 const UTC = 64n;
-const MAX_YEAR = 4094;
 
 /**
- * @param epochUs microseconds since 1970, whole.
- * @throws ValueError outside of the years 1 to 4094.
+ * @param epochUs microseconds since 1970: a safe integer, which reaches from 1684 to 2255.
+ * @throws ValueError for anything else.
  */
 export function encodeTimestamp(epochUs: number): Uint8Array {
   const date = new Date(Math.floor(epochUs / 1000));
-  const year = date.getUTCFullYear();
-  // `!(… in range)` so that NaN is refused as well
-  if (!Number.isSafeInteger(epochUs) || !(year >= 1 && year <= MAX_YEAR))
-    throw new ValueError(`${String(epochUs)} is no time between the years 1 and ${String(MAX_YEAR)}`);
+  if (!Number.isSafeInteger(epochUs))
+    throw new ValueError(`${String(epochUs)} is no whole number of microseconds that a double holds exactly`);
   const microsecond = ((epochUs % 1_000_000) + 1_000_000) % 1_000_000;
   const fields: readonly (readonly [value: number, bits: bigint])[] = [
-    [year, 12n],
+    [date.getUTCFullYear(), 12n],
     [date.getUTCMonth(), 4n],
     [date.getUTCDate() - 1, 5n],
     [date.getUTCHours(), 5n],
@@ -42,7 +39,7 @@ export function encodeTimestamp(epochUs: number): Uint8Array {
   return bytes;
 }
 
-/** Microseconds since 1970; undefined for anything but a full date and time of this form. */
+/** Microseconds since 1970; undefined for anything but a full date and time of this form and of those years. */
 export function decodeTimestamp(bytes: Uint8Array): number | undefined {
   if (bytes.length !== TIMESTAMP_BYTES) return undefined;
   let packed = 0n;
@@ -52,7 +49,7 @@ export function decodeTimestamp(bytes: Uint8Array): number | undefined {
   const [year, month, day] = [field(55n, 12n), field(51n, 4n), field(46n, 5n)];
   const [hour, minute, second] = [field(41n, 5n), field(35n, 6n), field(29n, 6n)];
   const microsecond = field(9n, 20n);
-  if (year < 1 || year > MAX_YEAR || month > 11 || day > 30) return undefined;
+  if (month > 11 || day > 30) return undefined;
   if (hour > 23 || minute > 59 || second > 59 || microsecond > 999_999) return undefined;
   const date = new Date(0);
   // not Date.UTC, which takes years below 100 for 19xx
@@ -60,5 +57,6 @@ export function decodeTimestamp(bytes: Uint8Array): number | undefined {
   date.setUTCHours(hour, minute, second);
   // The 31st of a shorter month would have become the next one.
   if (date.getUTCMonth() !== month) return undefined;
-  return date.getTime() * 1000 + microsecond;
+  const epochUs = date.getTime() * 1000 + microsecond;
+  return Number.isSafeInteger(epochUs) ? epochUs : undefined;
 }
