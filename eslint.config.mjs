@@ -35,9 +35,9 @@ export const LAYERS = {
   'kernel-runner': [],
   runner: ['core', 'kernel-runner/messages.ts', 'kernel-runner/messages'],
   agent: ['core', BACKEND, 'events', 'kernels', 'resources', 'runner'],
-  runtime: ['core', 'agent'],
+  runtime: ['core', 'agent', 'kernels'],
   rpc: ['core', 'callosum', 'codec', 'runtime', 'agent', REQUESTS],
-  client: ['core', 'callosum', 'codec', 'rpc', REQUESTS],
+  client: ['core', 'callosum', 'codec', 'rpc', REQUESTS, 'runtime/state-layout.ts'],
   cli: [
     'core',
     'client',

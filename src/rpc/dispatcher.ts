@@ -1,0 +1,250 @@
+import type { Agent } from '../agent/agent.js';
+import { UnknownMethodError } from '../callosum/index.js';
+import type { ErrorDescription, IncomingCall } from '../callosum/index.js';
+import { within } from '../core/async.js';
+import type { Clock } from '../core/clock.js';
+import { systemClock } from '../core/clock.js';
+import { hasCode, messageOf, ValueError } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import { silentLogger } from '../core/logger.js';
+import { noMetrics } from '../core/metrics.js';
+import type { Metrics } from '../core/metrics.js';
+import { bindArguments, signatureOf } from './binding.js';
+import type { Signature } from './binding.js';
+import { createRpcErrorDescriber, severityOf } from './error-description.js';
+import type { AgentContext, ManagerVersion, Method, NodeContext, Parameter } from './method.js';
+import { methodsFor, parametersOf, routesToAgent } from './method-table.js';
+import type { NodeServices } from './node-services.js';
+import { readRequestBody } from './request-body.js';
+import type { RequestBody } from './request-body.js';
+import { declareRpcMetrics } from './rpc-metrics.js';
+import type { RpcMetrics } from './rpc-metrics.js';
+import { parseWire } from './wire/parse.js';
+
+export interface DispatcherOptions {
+  readonly node: NodeServices;
+  readonly managerVersion: ManagerVersion;
+  /** Longest run of a call by method; null or absent: none. The caller then gets a `TimeoutError`. */
+  readonly deadlines?: {
+    readonly defaultMs: number | null;
+    readonly byMethodMs: Readonly<Record<string, number>>;
+  };
+  /**
+   * Told of every failed call but cancelled ones, with the agent it was for: the `agent_error` event
+   * (spec/rpc-functions.md 1.5). The caller's answer does not wait for it and does not depend on it.
+   */
+  readonly onAgentError?: (agentId: AgentId, error: AgentErrorReport) => Promise<void>;
+  /** Tracebacks show stack frames with file paths. */
+  readonly debug?: boolean;
+  readonly logger?: Logger;
+  readonly metrics?: Metrics;
+  readonly clock?: Clock;
+}
+
+export interface AgentErrorReport {
+  /** Class name and text. */
+  readonly message: string;
+  /** Null outside debug mode. */
+  readonly traceback: string | null;
+}
+
+interface Served {
+  readonly method: Method;
+  readonly parameters: readonly Parameter[];
+  readonly signature: Signature;
+}
+
+/** What is known of a call by the time it ends, for its log line and its error event. */
+interface CallRecord {
+  request: RequestBody | undefined;
+  agent: Agent | undefined;
+}
+
+/** Label of calls whose method does not exist: a caller must not be able to make series. */
+const UNKNOWN = '(unknown)';
+
+/** Calls -> agents: finds the method, binds and parses its arguments, routes it and accounts for it. */
+export class Dispatcher {
+  readonly describeError: (error: unknown) => ErrorDescription;
+  readonly managerVersion: ManagerVersion;
+  readonly #options: DispatcherOptions;
+  readonly #methods: ReadonlyMap<string, Served>;
+  readonly #metrics: RpcMetrics;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+
+  constructor(options: DispatcherOptions) {
+    const { managerVersion, debug = false } = options;
+    this.#options = options;
+    this.managerVersion = managerVersion;
+    this.describeError = createRpcErrorDescriber({ managerVersion, debug });
+    this.#metrics = declareRpcMetrics(options.metrics ?? noMetrics);
+    this.#logger = options.logger ?? silentLogger;
+    this.#clock = options.clock ?? systemClock;
+    this.#methods = new Map(
+      methodsFor(managerVersion).map((method) => {
+        const parameters = parametersOf(method);
+        const signature = signatureOf(method.name, parameters, managerVersion);
+        return [method.name, { method, parameters, signature }];
+      }),
+    );
+  }
+
+  /**
+   * Serves one call; what it throws is the caller's answer.
+   * @throws UnknownMethodError, KeyError for a body without its keys or an argument without one of its own,
+   * PythonTypeError for arguments that do not bind, AgentIdNotFoundError, and whatever the agent throws.
+   */
+  async handle(call: IncomingCall): Promise<unknown> {
+    const served = this.#methods.get(call.method);
+    const record: CallRecord = { request: undefined, agent: undefined };
+    const startedMs = this.#clock.monotonicMs();
+    const label = served ? served.method.name : UNKNOWN;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      if (!served) throw new UnknownMethodError(call.method);
+      return await this.#serve(served, call, record);
+    } catch (error) {
+      failure = { error };
+      throw error;
+    } finally {
+      const ms = this.#clock.monotonicMs() - startedMs;
+      this.#metrics.requests.increment({ method: label });
+      this.#metrics.durations.observe(ms / 1000, { method: label });
+      if (failure) this.#onFailure(served, call, record, failure.error, ms);
+      else this.#logger.debug('call served', this.#facts(call, record, ms));
+    }
+  }
+
+  async #serve(served: Served, call: IncomingCall, record: CallRecord): Promise<unknown> {
+    const request = readRequestBody(call.body);
+    record.request = request;
+    const raw = bind(served, request);
+    const { method, parameters } = served;
+    if (method.target === 'agent') record.agent = this.#route(raw);
+    const args = Object.fromEntries(
+      parameters
+        .filter((parameter) => !routesToAgent(parameter))
+        .map((parameter) => [
+          parameter.name,
+          parseWire(parameter.schema, raw.get(parameter), parameter.name),
+        ]),
+    );
+    return await this.#invoke(method, args, record.agent, call.signal);
+  }
+
+  #route(raw: ReadonlyMap<Parameter, unknown>): Agent {
+    for (const [parameter, value] of raw)
+      if (routesToAgent(parameter)) {
+        const agentId = parseWire(parameter.schema, value, parameter.name) as string | null;
+        return this.#options.node.agents.getAgent(agentId);
+      }
+    return this.#options.node.agents.getAgent(null);
+  }
+
+  /** The answer does not wait for a handler that cannot be cancelled; it goes on by itself. */
+  async #invoke(
+    method: Method,
+    args: object,
+    agent: Agent | undefined,
+    callerSignal: AbortSignal,
+  ): Promise<unknown> {
+    const { deadlines, node, managerVersion } = this.#options;
+    const timeoutMs = deadlines?.byMethodMs[method.name] ?? deadlines?.defaultMs ?? undefined;
+    const deadline = new AbortController();
+    const signal = timeoutMs === undefined ? callerSignal : AbortSignal.any([callerSignal, deadline.signal]);
+    const context: NodeContext = { node, managerVersion, signal };
+    const run = async (): Promise<unknown> => {
+      // The row's own parameters have just parsed what its handler takes.
+      if (method.target === 'node') return await method.handler(args as never, context);
+      return await method.handler(args as never, { ...context, agent } as AgentContext);
+    };
+    try {
+      return await within(run(), { timeoutMs, signal: callerSignal, what: method.name });
+    } catch (error) {
+      if (hasCode(error, 'TIMEOUT')) deadline.abort(error);
+      throw error;
+    }
+  }
+
+  #onFailure(
+    served: Served | undefined,
+    call: IncomingCall,
+    record: CallRecord,
+    error: unknown,
+    ms: number,
+  ): void {
+    const description = this.describeError(error);
+    this.#metrics.failures.increment({
+      method: served ? served.method.name : UNKNOWN,
+      exception: description.name,
+    });
+    this.#logger[severityOf(error)]('call failed', {
+      ...this.#facts(call, record, ms),
+      exception: description.name,
+      error: messageOf(error),
+      ...(severityOf(error) === 'error' && { stack: stackOf(error) }),
+    });
+    if (served && served.method.flavour !== 'v3' && !hasCode(error, 'CANCELLED'))
+      this.#reportAgentError(record, description, error);
+  }
+
+  #reportAgentError(record: CallRecord, description: ErrorDescription, error: unknown): void {
+    const { onAgentError, debug = false } = this.#options;
+    const agent = record.agent ?? this.#agentNamedBy(record.request);
+    if (!onAgentError || !agent) return;
+    const report: AgentErrorReport = {
+      message: `${description.name}: ${messageOf(error)}`,
+      traceback: debug ? description.traceback : null,
+    };
+    onAgentError(agent.id, report).catch((failure: unknown) => {
+      this.#logger.warn('an agent error could not be announced', {
+        agentId: agent.id,
+        error: messageOf(failure),
+      });
+    });
+  }
+
+  /** For calls that failed before they were routed. An id that is not hosted has nobody to speak for it. */
+  #agentNamedBy(request: RequestBody | undefined): Agent | undefined {
+    const id = request?.kwargs.get('agent_id') ?? null;
+    if (typeof id !== 'string' && id !== null) return undefined;
+    try {
+      return this.#options.node.agents.getAgent(id);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #facts(call: IncomingCall, record: CallRecord, ms: number): Record<string, unknown> {
+    const { requestId = null, traceparent = null } = record.request?.metadata ?? {};
+    return {
+      method: call.method.slice(0, 100),
+      peer: call.peer,
+      ms: Math.round(ms * 1000) / 1000,
+      ...(record.agent && { agentId: record.agent.id }),
+      ...(requestId !== null && { requestId }),
+      ...(traceparent !== null && { traceparent }),
+    };
+  }
+}
+
+/** Raw values by parameter: Python's binding, or the envelope of v3 (spec/rpc-functions.md 2.3). */
+function bind(
+  { method, parameters, signature }: Served,
+  request: RequestBody,
+): ReadonlyMap<Parameter, unknown> {
+  if (method.flavour === 'v1') return bindArguments(signature, request.args, request.kwargs);
+  return new Map(
+    parameters.map((parameter) => {
+      if (!request.kwargs.has(parameter.name) && !parameter.optional)
+        throw new ValueError(`v3 RPC body is missing the '${parameter.name}' envelope field`);
+      return [parameter, request.kwargs.get(parameter.name) ?? parameter.defaultValue];
+    }),
+  );
+}
+
+function stackOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'stack' in error ? error.stack : undefined;
+}
