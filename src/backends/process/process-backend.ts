@@ -1,0 +1,448 @@
+import { randomBytes } from 'node:crypto';
+import { chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { setPriority } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { systemClock, type Clock } from '../../core/clock.js';
+import { CancelledError, hasCode, messageOf } from '../../core/errors.js';
+import { asContainerId, type AgentId } from '../../core/ids.js';
+import { KeyedQueue } from '../../core/keyed-queue.js';
+import type { Logger } from '../../core/logger.js';
+import type {
+  BackendFiles,
+  BackendImages,
+  BackendNetworks,
+  KernelBackend,
+  KernelExit,
+  KernelHandle,
+  KernelPlan,
+  KernelProcessState,
+  RunnerEndpoints,
+} from '../backend.js';
+import { consoleFile, readConsole } from './console-log.js';
+import {
+  KernelProcessExistsError,
+  KernelProcessMissingError,
+  KernelProcessStartError,
+  ProcessBackendUnavailableError,
+} from './errors.js';
+import { ExitWatcher, type StartedNote } from './exit-watcher.js';
+import { startKeeper, type Keeper } from './keeper.js';
+import {
+  affinityCommand,
+  endpointsOf,
+  environmentOf,
+  launchOf,
+  mountLinks,
+  runnerCommand,
+  type LaunchTools,
+} from './launch.js';
+import { findLaunchTools } from './launch-tools.js';
+import { createCgroup, findCgroupBase, joinCgroup, removeCgroup, type CgroupBase } from './memory-cgroup.js';
+import { handleOf, readNote, stateOf, writeNote, type Note, type ProcessState } from './note.js';
+import { ProcessTable } from './process-table.js';
+import { closedAbove, openSocketDirectory } from './socket-directory.js';
+import { WorkFiles } from './work-files.js';
+import { linkMounts, unlinkMounts } from './work-mounts.js';
+
+export interface ProcessBackendOptions {
+  /** Holds one directory a kernel, with its note, its console log and its exit status. Agents may share it. */
+  readonly stateDir: string;
+  /** The bundled kernel runner, for example `dist/kernel-runner/main.mjs`. */
+  readonly runnerPath: string;
+  /** Default: the Node.js that runs this program. */
+  readonly nodePath?: string;
+  /** Short directory for the kernels' sockets. Default: the first that fits of `<stateDir>/run`, `runtimeDir`, the temporary directory. */
+  readonly socketDir?: string;
+  /** What the system offers for sockets, usually `XDG_RUNTIME_DIR` or `/run`. */
+  readonly runtimeDir?: string;
+  /** Where kernels' memory cgroups go: found by itself with `auto`, a directory, or nowhere. Default `auto`. */
+  readonly cgroup?: 'auto' | 'off' | { readonly directory: string };
+  /** Added to the priority number of kernels, 0 to 19. Default 0. */
+  readonly niceness?: number;
+  /** How much console output of a kernel is kept; up to three times that lies on the disk. Default 1 MiB. */
+  readonly logMaxBytes?: number;
+  /** How often kernels that are no children of this process are looked at. Default 500 ms. */
+  readonly pollIntervalMs?: number;
+  /** How many entries one file listing shows at most. Default 10,000. */
+  readonly listMaxEntries?: number;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+/** What `open` has found. */
+interface Opened {
+  readonly tools: LaunchTools;
+  /** Holds one directory of sockets a kernel. */
+  readonly sockets: string;
+  readonly cgroups: CgroupBase | null;
+}
+
+/**
+ * Runs kernels as processes of this machine: needs nothing installed, isolates nothing but files and resources.
+ *
+ * A kernel is a keeper (`keeper.ts`) with the kernel runner as its child, in a session of its own. Nothing in it
+ * depends on this process: kernels survive its end, however it ends, and a later one finds them by their notes.
+ * What a mount namespace or a network would give is absent: folders appear as links below the home directory,
+ * `ro` is not enforced, and a port is the same inside and outside.
+ */
+export class ProcessBackend implements KernelBackend {
+  readonly kind = 'process';
+  readonly images: BackendImages = {
+    isAvailable: () => Promise.resolve(true),
+    pull: () => Promise.resolve(),
+  };
+  readonly networks: BackendNetworks = {
+    createLocal: () => Promise.resolve(),
+    destroyLocal: () => Promise.resolve(),
+  };
+  readonly files: BackendFiles;
+
+  readonly #options: ProcessBackendOptions;
+  readonly #logger: Logger;
+  readonly #table = new ProcessTable();
+  readonly #watcher: ExitWatcher;
+  readonly #queue = new KeyedQueue<string>();
+  readonly #warned = new Set<string>();
+  #opened: Opened | null = null;
+
+  constructor(options: ProcessBackendOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.#watcher = new ExitWatcher({
+      table: this.#table,
+      clock: options.clock ?? systemClock,
+      logger: options.logger,
+      pollIntervalMs: options.pollIntervalMs ?? 500,
+      logMaxBytes: options.logMaxBytes ?? 1024 * 1024,
+    });
+    this.files = new WorkFiles({ listMaxEntries: options.listMaxEntries ?? 10_000 });
+  }
+
+  /** @throws ProcessBackendUnavailableError naming what is missing. */
+  async open(): Promise<void> {
+    const { stateDir, runnerPath, nodePath = process.execPath, socketDir, runtimeDir } = this.#options;
+    await this.#table.bootId().catch((error: unknown) => {
+      throw new ProcessBackendUnavailableError(
+        `the process backend needs Linux and its /proc: ${messageOf(error)}`,
+        { cause: error },
+      );
+    });
+    const tools = await findLaunchTools({ nodePath, runnerPath });
+    await mkdir(stateDir, { recursive: true, mode: 0o711 });
+    const sockets = await openSocketDirectory({
+      configured: socketDir ?? null,
+      stateDirectory: stateDir,
+      runtimeDirectory: runtimeDir ?? null,
+    });
+    this.#opened = { tools, sockets, cgroups: await this.#openCgroups() };
+    if (tools.taskset === null)
+      this.#warnOnce('kernels are not held on their cores: install taskset (util-linux)');
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.idle();
+    await this.#watcher.close();
+    this.#opened = null;
+  }
+
+  onExit(listener: (exit: KernelExit) => void): () => void {
+    return this.#watcher.onExit(listener);
+  }
+
+  /** @throws KernelProcessExistsError when the kernel is there already, KernelProcessStartError for an unusable plan. */
+  create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
+    return this.#queue.run(plan.kernelId, () => this.#create(plan, signal));
+  }
+
+  /** Idempotent for a running kernel; starts an ended one again. */
+  start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
+    return this.#queue.run(handle.kernelId, () => this.#start(handle, signal));
+  }
+
+  /** @throws KernelProcessStopError when something survives SIGKILL. */
+  async stop(handle: KernelHandle, options: { readonly graceMs: number }): Promise<void> {
+    // Not through the queue: an impatient second stop must not wait for the patience of the first.
+    await this.#queue.run(handle.kernelId, () => Promise.resolve());
+    await this.#stop(handle, options.graceMs);
+  }
+
+  /** @throws KernelProcessStopError when something survives SIGKILL; everything is kept then. */
+  remove(handle: KernelHandle): Promise<void> {
+    return this.#queue.run(handle.kernelId, () => this.#remove(handle));
+  }
+
+  async inspect(handle: KernelHandle): Promise<KernelProcessState> {
+    const note = await this.#noteOf(handle);
+    if (note === null) return { status: 'missing' };
+    if (!isStarted(note)) return { status: 'exited', exitCode: null, detail: 'created, never started' };
+    if (note.exit !== null)
+      return { status: 'exited', exitCode: note.exit.exitCode, detail: note.exit.detail };
+    if (await this.#watcher.processesOf(note).leaderIsAlive()) {
+      this.#watcher.watch(note, null);
+      return { status: 'running', endpoints: endpointsOf(note.state.sockets) };
+    }
+    const { exitCode, detail } = await this.#watcher.conclude(note);
+    return { status: 'exited', exitCode, detail };
+  }
+
+  async list(owner: AgentId): Promise<readonly KernelHandle[]> {
+    const handles: KernelHandle[] = [];
+    for (const name of await readdir(this.#kernelsDirectory()).catch(emptyIfMissing)) {
+      if (name.startsWith('.')) continue;
+      try {
+        const note = await readNote(join(this.#kernelsDirectory(), name));
+        if (note?.ids.agentId === owner) handles.push(handleOf(note));
+      } catch (error) {
+        this.#logger.error('the note of a kernel is unreadable', { kernelId: name, error: messageOf(error) });
+      }
+    }
+    return handles;
+  }
+
+  async logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {
+    const note = await this.#noteOf(handle);
+    return note === null ? new Uint8Array() : readConsole(note.state.directory, options.maxBytes);
+  }
+
+  async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
+    const { sockets } = this.#require();
+    throwIfCancelled(signal, plan.kernelId);
+    if (!(await stat(plan.scratch.work).catch(() => null))?.isDirectory())
+      throw new KernelProcessStartError(
+        `kernel ${plan.kernelId} has no work directory at ${plan.scratch.work}`,
+      );
+    const directory = join(this.#kernelsDirectory(), plan.kernelId);
+    const nonce = randomBytes(6).toString('hex');
+    const { links, impossible } = mountLinks(plan.mounts);
+    for (const { source, target } of impossible)
+      this.#logger.warn('a folder outside the home directory cannot be shown to a kernel process', {
+        kernelId: plan.kernelId,
+        source,
+        target,
+      });
+    const state: ProcessState = {
+      directory,
+      work: plan.scratch.work,
+      sockets: join(sockets, nonce),
+      mark: `process-${plan.kernelId}.${nonce}`,
+      ...(await this.#identityFor(plan)),
+      mounts: links,
+    };
+    const note: Note = {
+      version: 1,
+      ids: {
+        agentId: plan.agentId,
+        kernelId: plan.kernelId,
+        sessionId: plan.sessionId,
+        containerId: asContainerId(`process-${plan.kernelId}`),
+      },
+      state,
+      launch: launchOf(plan),
+      process: null,
+      exit: null,
+    };
+    const draft = join(this.#kernelsDirectory(), `.new-${nonce}`);
+    let linked = false;
+    try {
+      await mkdir(draft, { recursive: true, mode: 0o700 });
+      await writeNote(draft, note);
+      if (await readNote(directory).catch(() => 'damaged')) throw alreadyThere(plan);
+      linked = true;
+      await linkMounts(state);
+      throwIfCancelled(signal, plan.kernelId);
+      // The kernel is there once its directory has its name, complete or not at all.
+      await rename(draft, directory).catch((error: unknown) => {
+        throw hasCode(error, 'ENOTEMPTY') || hasCode(error, 'EEXIST') ? alreadyThere(plan) : error;
+      });
+    } catch (error) {
+      await rm(draft, { recursive: true, force: true });
+      if (linked) await unlinkMounts(state);
+      throw error;
+    }
+    return handleOf(note);
+  }
+
+  async #start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
+    const { tools, cgroups } = this.#require();
+    throwIfCancelled(signal, handle.kernelId);
+    const note = await this.#noteOf(handle);
+    if (note === null)
+      throw new KernelProcessMissingError(
+        `kernel ${handle.kernelId} is not here: it was removed or never created`,
+      );
+    const { state, launch } = note;
+    if (isStarted(note) && note.exit === null) {
+      if (await this.#watcher.processesOf(note).leaderIsAlive()) {
+        this.#watcher.watch(note, null);
+        return endpointsOf(state.sockets);
+      }
+      await this.#watcher.settled(note);
+    }
+    await this.#makeSockets(state);
+    let cgroup: string | null = null;
+    let keeper: Keeper | null = null;
+    try {
+      cgroup = cgroups && (await this.#makeCgroup(cgroups, note));
+      keeper = await startKeeper(
+        {
+          shell: tools.shell,
+          prefix: affinityCommand(launch, tools),
+          runner: runnerCommand(launch, state, tools),
+          environment: environmentOf(launch, state),
+          work: state.work,
+          directory: state.directory,
+          consoleFile: consoleFile(state.directory),
+        },
+        signal,
+      );
+      const keeperStat = this.#table.stat(keeper.pid);
+      if (keeperStat === null)
+        throw new KernelProcessStartError(`kernel ${handle.kernelId} ended while it started`);
+      if (cgroup !== null) await joinCgroup(cgroup, keeper.pid);
+      this.#makeNice(keeper.pid);
+      const started: StartedNote = {
+        ...note,
+        process: {
+          pid: keeper.pid,
+          startTicks: keeperStat.startTicks,
+          bootId: await this.#table.bootId(),
+          cgroup,
+        },
+        exit: null,
+      };
+      await writeNote(state.directory, started);
+      throwIfCancelled(signal, handle.kernelId);
+      this.#watcher.watch(started, keeper.exited);
+      keeper.go();
+      return endpointsOf(state.sockets);
+    } catch (error) {
+      await keeper?.abandon();
+      if (cgroup !== null) await removeCgroup(cgroup).catch(() => undefined);
+      await rm(state.sockets, { recursive: true, force: true });
+      await writeNote(state.directory, { ...note, process: null, exit: null });
+      throw error;
+    }
+  }
+
+  async #stop(handle: KernelHandle, graceMs: number): Promise<void> {
+    const note = await this.#noteOf(handle);
+    if (note === null || !isStarted(note) || note.exit !== null) return;
+    await this.#watcher.processesOf(note).terminate(graceMs);
+    await this.#watcher.settled(note);
+  }
+
+  async #remove(handle: KernelHandle): Promise<void> {
+    await this.#stop(handle, 0);
+    const note = await this.#noteOf(handle);
+    if (note === null) return;
+    const { state } = note;
+    await rm(state.sockets, { recursive: true, force: true });
+    await unlinkMounts(state);
+    const removed = join(this.#kernelsDirectory(), `.removed-${randomBytes(6).toString('hex')}`);
+    await rename(state.directory, removed);
+    await rm(removed, { recursive: true, force: true });
+  }
+
+  /** Null when the kernel is gone or its place has been taken by a later incarnation. */
+  async #noteOf(handle: KernelHandle): Promise<Note | null> {
+    const { directory, mark } = stateOf(handle);
+    // What comes from a journal names what is deleted later.
+    if (basename(directory) !== handle.kernelId)
+      throw new KernelProcessMissingError(
+        `the handle of kernel ${handle.kernelId} names a foreign directory`,
+      );
+    const note = await readNote(directory);
+    return note?.state.mark === mark ? note : null;
+  }
+
+  async #makeSockets(state: ProcessState): Promise<void> {
+    await rm(state.sockets, { recursive: true, force: true });
+    await mkdir(state.sockets, { mode: 0o700 });
+    if (state.uid !== null) await chown(state.sockets, state.uid, state.gid ?? state.uid);
+  }
+
+  async #makeCgroup(base: CgroupBase, note: Note): Promise<string | null> {
+    try {
+      return await createCgroup(base, note.state.mark, note.launch.memoryBytes);
+    } catch (error) {
+      this.#logger.warn('a kernel runs without a memory limit', {
+        kernelId: note.ids.kernelId,
+        error: messageOf(error),
+      });
+      return null;
+    }
+  }
+
+  #makeNice(pid: number): void {
+    const { niceness = 0 } = this.#options;
+    if (niceness > 0) setPriority(pid, niceness);
+  }
+
+  /** Only root can give a kernel another identity than its own. */
+  async #identityFor(plan: KernelPlan): Promise<{ uid: number | null; gid: number | null }> {
+    const { tools, sockets } = this.#require();
+    const { uid, gid } = plan.identity;
+    const own = process.getuid?.();
+    if (uid === null || uid === own) return { uid: null, gid: null };
+    if (own !== 0) {
+      this.#warnOnce('kernels run with the identity of the agent: only root can give them another');
+      return { uid: null, gid: null };
+    }
+    const problem =
+      tools.setpriv === null ? 'there is no setpriv (util-linux)' : await this.#unreachable(plan, sockets);
+    if (problem !== null)
+      throw new ProcessBackendUnavailableError(
+        `kernel ${plan.kernelId} shall run as uid ${String(uid)}, but ${problem}`,
+      );
+    return { uid, gid };
+  }
+
+  async #unreachable(plan: KernelPlan, sockets: string): Promise<string | null> {
+    for (const directory of [sockets, dirname(plan.scratch.root), dirname(this.#options.runnerPath)]) {
+      const closed = await closedAbove(directory);
+      if (closed !== null) return `${closed} is closed to other users (chmod o+x)`;
+    }
+    return null;
+  }
+
+  async #openCgroups(): Promise<CgroupBase | null> {
+    const { cgroup = 'auto' } = this.#options;
+    if (cgroup === 'off') return null;
+    const { base, why } = await findCgroupBase(cgroup === 'auto' ? null : cgroup.directory);
+    if (base === null)
+      this.#warnOnce(
+        'kernels run without memory limits: give the agent a cgroup of its own (systemd: Delegate=yes, DelegateSubgroup=agent)',
+        { why },
+      );
+    return base;
+  }
+
+  #warnOnce(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    if (this.#warned.has(message)) return;
+    this.#warned.add(message);
+    this.#logger.warn(message, fields);
+  }
+
+  #kernelsDirectory(): string {
+    return join(this.#options.stateDir, 'kernels');
+  }
+
+  #require(): Opened {
+    if (this.#opened === null) throw new ProcessBackendUnavailableError('the process backend is not open');
+    return this.#opened;
+  }
+}
+
+const isStarted = (note: Note): note is StartedNote => note.process !== null;
+
+const alreadyThere = (plan: KernelPlan) =>
+  new KernelProcessExistsError(`kernel ${plan.kernelId} exists already: remove it first`);
+
+function throwIfCancelled(signal: AbortSignal, kernelId: string): void {
+  if (signal.aborted) throw new CancelledError(`kernel ${kernelId}: cancelled`);
+}
+
+function emptyIfMissing(error: unknown): string[] {
+  if (hasCode(error, 'ENOENT')) return [];
+  throw error;
+}

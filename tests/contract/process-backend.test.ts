@@ -1,0 +1,4 @@
+import { ProcessBackendHarness } from '../support/process-backend.js';
+import { describeBackend } from './backend.contract.js';
+
+describeBackend('process', () => ProcessBackendHarness.make());
