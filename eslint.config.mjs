@@ -33,7 +33,7 @@ export const LAYERS = {
   'backends/dummy': ['core', BACKEND, REQUESTS],
   kernels: ['core', BACKEND, 'events'],
   'kernel-runner': [],
-  runner: ['core', 'kernel-runner/messages.ts', 'kernel-runner/messages'],
+  runner: ['core', 'kernel-runner/messages.ts'],
   agent: ['core', BACKEND, 'events', 'kernels', 'resources', 'runner'],
   runtime: ['core', 'agent', 'kernels'],
   rpc: ['core', 'callosum', 'codec', 'runtime', 'agent', REQUESTS],
