@@ -1,0 +1,71 @@
+import { NO_PAYLOAD } from './messages.js';
+
+/** Hands one message to the socket; resolves when the socket took it, however long the agent stays away. */
+export type Write = (frames: [string, Uint8Array]) => Promise<void>;
+
+/** Above this the pipes of user processes are no longer read, so that the processes themselves wait. */
+const CONGESTED_BYTES = 1 << 20;
+const CONGESTED_MESSAGES = 256;
+
+/**
+ * The only writer of the socket towards the agent. Messages leave in the order in which they were posted. Nothing is
+ * ever dropped: while the agent is away, whoever produces output has to look at `congested` and wait.
+ */
+export class Outgoing {
+  readonly #write: Write;
+  readonly #queue: [string, Uint8Array][] = [];
+  #queuedBytes = 0;
+  #running = false;
+  #closed = false;
+  #whenClear: (() => void)[] = [];
+
+  constructor(write: Write) {
+    this.#write = write;
+  }
+
+  get congested(): boolean {
+    return this.#queuedBytes > CONGESTED_BYTES || this.#queue.length > CONGESTED_MESSAGES;
+  }
+
+  post(type: string, payload: Uint8Array = NO_PAYLOAD): void {
+    if (this.#closed) return;
+    this.#queue.push([type, payload]);
+    this.#queuedBytes += payload.length;
+    if (!this.#running) void this.#run();
+  }
+
+  /** Resolves once the queue is short again. */
+  clear(): Promise<void> {
+    if (!this.congested || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => this.#whenClear.push(resolve));
+  }
+
+  /** Drops what still waits. */
+  close(): void {
+    this.#closed = true;
+    this.#queue.length = 0;
+    this.#release();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    for (let next = this.#queue[0]; next; next = this.#queue[0]) {
+      try {
+        await this.#write(next);
+      } catch {
+        // Only a socket that closes refuses; then nothing is left to be said.
+        if (this.#closed) break;
+      }
+      if (this.#queue[0] === next) {
+        this.#queue.shift();
+        this.#queuedBytes -= next[1].length;
+      }
+      if (!this.congested) this.#release();
+    }
+    this.#running = false;
+  }
+
+  #release(): void {
+    for (const resolve of this.#whenClear.splice(0)) resolve();
+  }
+}

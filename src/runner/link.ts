@@ -1,0 +1,352 @@
+import { deferred, within } from '../core/async.js';
+import { systemClock } from '../core/clock.js';
+import type { Clock } from '../core/clock.js';
+import { hasCode, ValueError } from '../core/errors.js';
+import type { KernelId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import { jsonPayload, NO_PAYLOAD, REQUEST, RESPONSE, textPayload } from '../kernel-runner/messages.js';
+import type { RequestType, RunnerMessage } from '../kernel-runner/messages.js';
+import { makeResult } from './console.js';
+import { RunnerClosedError } from './errors.js';
+import type { ExecutionRequest, ExecutionResult } from './execution.js';
+import { DEFAULT_LIMITS } from './limits.js';
+import type { RunnerLinkLimits } from './limits.js';
+import { RecordReader } from './records.js';
+import { ReplyLine } from './reply-line.js';
+import { readApps, readCompletion, readModelStatus, readServiceResult, readStatus } from './replies.js';
+import type { AppsResult, CompletionResult, RunnerStatus, ServiceResult } from './replies.js';
+import { RunBoard } from './run-board.js';
+import { RunnerSockets } from './sockets.js';
+
+export interface RunnerLinkOptions {
+  readonly kernelId: KernelId;
+  readonly endpoints: { readonly replIn: string; readonly replOut: string };
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly onEvent?: (event: RunnerEvent) => void;
+  readonly limits?: Partial<RunnerLinkLimits>;
+}
+
+/** What a runner reports without being asked. */
+export interface RunnerEvent {
+  readonly type: 'model-service-status';
+  readonly modelName: string;
+  readonly isHealthy: boolean;
+}
+
+export interface ReplyOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** spec/kernel-runner.md 2.4 */
+export interface ServiceRequest {
+  readonly name: string;
+  readonly port: number;
+  readonly ports: readonly number[];
+  readonly protocol: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** One entry of a model definition's `models`, in its own snake case (spec/kernel-runner.md 2.5). */
+export type ModelDefinition = Readonly<Record<string, unknown>>;
+
+/**
+ * The agent's side of one kernel runner: executions, interrupts, completions, services.
+ *
+ * Nothing a call does can mute the kernel: cancelling one leaves the link and the run as they are. `close` ends all
+ * waiting calls with RunnerClosedError; the kernel goes on, and another link may take over where this one left.
+ */
+export class RunnerLink {
+  readonly kernelId: KernelId;
+  readonly #limits: RunnerLinkLimits;
+  readonly #logger: Logger;
+  readonly #onEvent: (event: RunnerEvent) => void;
+  readonly #closing = new AbortController();
+  readonly #settled = deferred<RunnerStatus>();
+  readonly #sockets: RunnerSockets;
+  readonly #records: RecordReader;
+  readonly #board: RunBoard;
+  readonly #statuses: ReplyLine;
+  readonly #completions: ReplyLine;
+  readonly #services: ReplyLine;
+  readonly #modelServices: ReplyLine;
+  readonly #apps: ReplyLine;
+
+  private constructor(options: RunnerLinkOptions) {
+    this.kernelId = options.kernelId;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#logger = options.logger.child({ kernelId: options.kernelId });
+    this.#onEvent = options.onEvent ?? (() => undefined);
+    this.#records = new RecordReader(this.#limits.maxRecordBytes);
+    const clock = options.clock ?? systemClock;
+    const line = (what: string) => new ReplyLine(what, clock, this.#limits.maxPendingReplies);
+    this.#statuses = line('status');
+    this.#completions = line('complete');
+    this.#services = line('start-service');
+    this.#modelServices = line('start-model-service');
+    this.#apps = line('get-apps');
+    this.#board = new RunBoard({
+      limits: this.#limits,
+      logger: this.#logger,
+      closed: this.#closing.signal,
+      send: (message) => {
+        this.#sockets.send(message);
+      },
+    });
+    this.#sockets = new RunnerSockets({
+      ...options.endpoints,
+      limits: this.#limits,
+      logger: this.#logger,
+      onMessage: (message) => {
+        this.#hear(message);
+      },
+    });
+    // The first request of a link: its answer tells apart what the runner does for us and what it did before.
+    this.#ask(this.#statuses, REQUEST.status, NO_PAYLOAD, {}, undefined).catch(() => undefined);
+  }
+
+  /** Connects at once, also to a runner that is not there yet. @throws the socket's error for a malformed endpoint. */
+  static connect(options: RunnerLinkOptions): RunnerLink {
+    return new RunnerLink(options);
+  }
+
+  get closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /**
+   * Resolves once the runner serves (spec/kernel-runner.md 3.12).
+   * @throws TimeoutError, CancelledError, RunnerClosedError.
+   */
+  async waitReady(options: {
+    readonly timeoutMs: number;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<void> {
+    await this.#within(this.#settled.promise, 'waiting for the kernel runner', options);
+  }
+
+  /** Null when the runner does not answer in time, or the link is closed. */
+  async status(options: ReplyOptions = {}): Promise<RunnerStatus | null> {
+    try {
+      const reply = await this.#ask(
+        this.#statuses,
+        REQUEST.status,
+        NO_PAYLOAD,
+        options,
+        this.#limits.replyTimeoutMs,
+      );
+      return readStatus(reply)?.status ?? null;
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * Starts, feeds or continues a run and collects one result (spec/kernel-runner.md 3.3 to 3.7). Runs of different
+   * ids take turns in the order of their first call; one that has to wait answers `continued` meanwhile.
+   * @throws ValueError for an API version below 1, CancelledError, RunnerClosedError, LimitExceededError.
+   */
+  async execute(request: ExecutionRequest): Promise<ExecutionResult> {
+    if (!(request.apiVersion >= 1)) throw new ValueError('api_version must be 1 or greater');
+    this.#checkOpen();
+    const run = this.#board.attach(request);
+    const { records, outcome } = await this.#board.collect(run, request.flushTimeoutMs, request.signal);
+    return makeResult(run.id, request.apiVersion, records, outcome);
+  }
+
+  /** Interrupts the code that runs now; without any it has no effect. There is no acknowledgement. */
+  interrupt(): Promise<void> {
+    return this.#post(REQUEST.interrupt, NO_PAYLOAD);
+  }
+
+  /** Suggestions for a text; never rejects because of the runner: a silent one gives `failed`. */
+  async complete(
+    text: string,
+    opts: Readonly<Record<string, unknown>> = {},
+    options: ReplyOptions = {},
+  ): Promise<CompletionResult> {
+    const payload = jsonPayload({ ...opts, code: text });
+    try {
+      return readCompletion(
+        await this.#ask(this.#completions, REQUEST.complete, payload, options, this.#limits.replyTimeoutMs),
+      );
+    } catch (error) {
+      return { status: 'failed', error: giveUpReason(error), suggestions: [] };
+    }
+  }
+
+  /** Services the image describes; a name asks for one. Failure is a result, not an exception. */
+  async getApps(name = '', options: ReplyOptions = {}): Promise<AppsResult> {
+    try {
+      return readApps(
+        await this.#ask(this.#apps, REQUEST.getApps, textPayload(name), options, this.#limits.replyTimeoutMs),
+      );
+    } catch (error) {
+      return { status: 'failed', error: giveUpReason(error), apps: [] };
+    }
+  }
+
+  /** `{status: 'failed', error: 'timeout'}` or `'cancelled'` when the answer does not come in time. */
+  startService(request: ServiceRequest, options: ReplyOptions = {}): Promise<ServiceResult> {
+    return this.#start(this.#services, REQUEST.startService, request, options, this.#limits.serviceTimeoutMs);
+  }
+
+  /** As `startService`; `timeoutMs` depends on the model's health check, see `modelServiceTimeoutMs`. */
+  startModelService(model: ModelDefinition, options: ReplyOptions = {}): Promise<ServiceResult> {
+    return this.#start(
+      this.#modelServices,
+      REQUEST.startModelService,
+      model,
+      options,
+      this.#limits.serviceTimeoutMs,
+    );
+  }
+
+  /** Ends a service; an unknown name has no effect. There is no acknowledgement. */
+  shutdownService(name: string): Promise<void> {
+    return this.#post(REQUEST.shutdownService, jsonPayload(name));
+  }
+
+  /** Tells the runner something, for example `oom`. */
+  notify(type: string, data: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    return this.#post(REQUEST.event, jsonPayload({ type, data }));
+  }
+
+  /** Idempotent. The kernel goes on. */
+  close(): Promise<void> {
+    if (!this.closed) {
+      this.#closing.abort(new RunnerClosedError(this.kernelId));
+      this.#sockets.close();
+    }
+    return Promise.resolve();
+  }
+
+  #hear(message: RunnerMessage): void {
+    const record = this.#records.read(message);
+    if (record) {
+      this.#board.accept(record);
+      return;
+    }
+    switch (message.type) {
+      case RESPONSE.status: {
+        const reply = readStatus(message.payload);
+        if (reply) {
+          this.#board.settle(reply.pending);
+          this.#settled.resolve(reply.status);
+        }
+        this.#reply(this.#statuses, message);
+        break;
+      }
+      case RESPONSE.completion:
+        this.#reply(this.#completions, message);
+        break;
+      case RESPONSE.serviceResult:
+        this.#reply(this.#services, message);
+        break;
+      case RESPONSE.modelServiceResult:
+        this.#reply(this.#modelServices, message);
+        break;
+      case RESPONSE.appsResult:
+        this.#reply(this.#apps, message);
+        break;
+      case RESPONSE.modelServiceStatus: {
+        const status = readModelStatus(message.payload);
+        if (status) this.#onEvent({ type: 'model-service-status', ...status });
+        break;
+      }
+      default:
+        this.#logger.debug('an unknown message of the kernel runner was dropped', { type: message.type });
+    }
+  }
+
+  #reply(line: ReplyLine, { type, payload }: RunnerMessage): void {
+    if (!line.answer(payload)) this.#logger.warn('a reply nobody asked for was dropped', { type });
+  }
+
+  async #start(
+    line: ReplyLine,
+    type: RequestType,
+    request: object,
+    options: ReplyOptions,
+    defaultTimeoutMs: number,
+  ): Promise<ServiceResult> {
+    try {
+      return readServiceResult(await this.#ask(line, type, jsonPayload(request), options, defaultTimeoutMs));
+    } catch (error) {
+      return { status: 'failed', error: giveUpReason(error) };
+    }
+  }
+
+  #ask(
+    line: ReplyLine,
+    type: RequestType,
+    payload: Uint8Array,
+    { timeoutMs, signal }: ReplyOptions,
+    defaultTimeoutMs: number | undefined,
+  ): Promise<Uint8Array> {
+    this.#checkOpen();
+    const ends = this.#closing.signal;
+    return this.#orClosed(
+      line.ask(
+        () => {
+          this.#sockets.send({ type, payload });
+        },
+        {
+          timeoutMs: timeoutMs ?? defaultTimeoutMs,
+          signal: signal ? AbortSignal.any([signal, ends]) : ends,
+        },
+      ),
+    );
+  }
+
+  #within<T>(
+    work: Promise<T>,
+    what: string,
+    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<T> {
+    const ends = this.#closing.signal;
+    return this.#orClosed(
+      within(work, { timeoutMs, signal: signal ? AbortSignal.any([signal, ends]) : ends, what }),
+    );
+  }
+
+  /** What closing aborts is closed, not cancelled. */
+  async #orClosed<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      this.#checkOpen();
+      throw error;
+    }
+  }
+
+  /** Sends at once, so that the order of calls is the order on the wire. */
+  #post(type: RequestType, payload: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      this.#checkOpen();
+      this.#sockets.send({ type, payload });
+      resolve();
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.closed) throw new RunnerClosedError(this.kernelId);
+  }
+}
+
+/** Time limit for starting a model: as long as its health check may take, and some more (spec/kernel-runner.md 3.11). */
+export function modelServiceTimeoutMs(
+  healthCheck: {
+    readonly maxRetries: number;
+    readonly maxWaitTimeMs: number;
+  } | null,
+): number {
+  return healthCheck === null ? 10_000 : healthCheck.maxRetries * healthCheck.maxWaitTimeMs + 10_000;
+}
+
+function giveUpReason(error: unknown): string {
+  if (hasCode(error, 'TIMEOUT')) return 'timeout';
+  if (hasCode(error, 'LIMIT_EXCEEDED')) return 'too many requests wait for the kernel runner';
+  return 'cancelled';
+}
