@@ -1,0 +1,66 @@
+import { SpleniumError } from '../core/errors.js';
+
+/** What a manager knows as the plain `AgentError` (spec/rpc-functions.md appendix B); `code` tells them apart. */
+abstract class KernelError extends SpleniumError {
+  override readonly pythonName: string = 'AgentError';
+}
+
+/** The container could not be made or started, or something that it needs could not be prepared. */
+export class KernelCreationError extends KernelError {
+  override readonly code: string = 'KERNEL_CREATION_FAILED';
+}
+
+/** A destroy request, the kernel's own end or the agent's stop came before the creation was through. */
+export class KernelCreationCancelledError extends KernelError {
+  override readonly code = 'KERNEL_CREATION_CANCELLED';
+}
+
+/** The container runs, but the runner inside did not answer as it should. */
+export class KernelStartupError extends KernelError {
+  override readonly code = 'KERNEL_STARTUP_FAILED';
+}
+
+/** The image is built for another machine. */
+export class ImageArchitectureMismatchError extends KernelError {
+  override readonly code = 'IMAGE_ARCHITECTURE_MISMATCH';
+}
+
+export class ImagePullTimeoutError extends KernelError {
+  override readonly code = 'IMAGE_PULL_TIMEOUT';
+}
+
+/** The image is absent and the pull policy forbids fetching it. */
+export class ImageNotAvailableError extends SpleniumError {
+  override readonly code = 'IMAGE_NOT_AVAILABLE';
+  override readonly pythonName = 'ImageNotAvailable';
+}
+
+/** Two services want one container port, or one wants a port of the runner. */
+export class ServicePortError extends KernelError {
+  override readonly code = 'SERVICE_PORT_INVALID';
+}
+
+/**
+ * Something of the kernel could not be ended or removed. It keeps its resources and is tried again in the
+ * background and by every further destroy request.
+ */
+export class KernelCleanupError extends KernelError {
+  override readonly code = 'KERNEL_CLEANUP_FAILED';
+}
+
+/** Two agents of one process have, or one is about to make, a kernel with an id that the other has. */
+export class DuplicateKernelIdError extends KernelError {
+  override readonly code = 'KERNEL_ID_DUPLICATE';
+}
+
+/** Several kernels of one call failed; their errors are in `errors`, in the order of the request. */
+export class TaskGroupError extends SpleniumError {
+  override readonly code = 'TASK_GROUP';
+  override readonly pythonName = 'TaskGroupError';
+  readonly errors: readonly unknown[];
+
+  constructor(message: string, errors: readonly unknown[]) {
+    super(message, { cause: errors[0] });
+    this.errors = errors;
+  }
+}

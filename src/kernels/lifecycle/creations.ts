@@ -1,0 +1,61 @@
+import { type Deferred, deferred } from '../../core/async.js';
+import { CancelledError } from '../../core/errors.js';
+import type { Kernel } from '../kernel.js';
+import type { KernelCreationResult } from '../requests.js';
+import { CreationProgress } from './progress.js';
+
+/**
+ * One running creation and everybody who waits for it. A repeat of the call joins; the creation is broken off by
+ * cancellation only when nobody waits any more.
+ */
+export class Creation {
+  readonly kernel: Kernel;
+  readonly progress: CreationProgress;
+  /** Work has begun: from here on the creation itself cleans up after a failure. */
+  started = false;
+  readonly #abort = new AbortController();
+  readonly #outcome: Deferred<KernelCreationResult> = deferred();
+  #waiters = 0;
+
+  constructor(kernel: Kernel) {
+    this.kernel = kernel;
+    this.progress = new CreationProgress(kernel, this.#abort.signal);
+  }
+
+  get isBrokenOff(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  breakOff(reason: Error): void {
+    this.#abort.abort(reason);
+  }
+
+  succeed(result: KernelCreationResult): void {
+    this.#outcome.resolve(result);
+  }
+
+  fail(error: unknown): void {
+    this.#outcome.reject(error);
+  }
+
+  /**
+   * The last waiter to cancel breaks the creation off and learns the outcome once everything is cleaned up; one
+   * that others outlast leaves at once.
+   */
+  wait(signal: AbortSignal): Promise<KernelCreationResult> {
+    this.#waiters += 1;
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#waiters -= 1;
+        const error = new CancelledError(`creation of kernel ${this.kernel.id} cancelled`);
+        if (this.#waiters === 0) this.breakOff(error);
+        else reject(error);
+      };
+      if (signal.aborted) onAbort();
+      else signal.addEventListener('abort', onAbort, { once: true });
+      this.#outcome.promise.then(resolve, reject).finally(() => {
+        signal.removeEventListener('abort', onAbort);
+      });
+    });
+  }
+}

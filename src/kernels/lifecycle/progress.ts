@@ -1,0 +1,39 @@
+import type { Kernel } from '../kernel.js';
+import type { CreationStep } from '../kernel-state.js';
+import type { LifecycleParts } from './parts.js';
+
+/** How far one creation or restart has come; remembers the step after the kernel's state has moved on to its end. */
+export class CreationProgress {
+  readonly kernel: Kernel;
+  /** Aborts with the reason for which the creation is broken off. */
+  readonly signal: AbortSignal;
+  #step: CreationStep = 'accepted';
+
+  constructor(kernel: Kernel, signal: AbortSignal) {
+    this.kernel = kernel;
+    this.signal = signal;
+  }
+
+  get step(): CreationStep {
+    return this.#step;
+  }
+
+  /** @throws the signal's reason when the creation was broken off. */
+  enter(step: CreationStep): void {
+    this.signal.throwIfAborted();
+    this.kernel.apply({ type: 'step', step });
+    this.#step = step;
+  }
+}
+
+/** @throws the signal's reason when the creation was broken off meanwhile. */
+export async function announceProgress(
+  parts: Pick<LifecycleParts, 'agentId' | 'events'>,
+  { kernel, signal }: CreationProgress,
+  name: 'kernel_preparing' | 'kernel_pulling' | 'kernel_creating',
+  reason = '',
+): Promise<void> {
+  const { id: kernelId, sessionId } = kernel;
+  await parts.events.publish(parts.agentId, { name, kernelId, sessionId, reason });
+  signal.throwIfAborted();
+}

@@ -1,0 +1,151 @@
+import type { KernelHandle, KernelProcessState } from '../../backends/backend.js';
+import { within } from '../../core/async.js';
+import { messageOf } from '../../core/errors.js';
+import { Kernel, type KernelFacts } from '../kernel.js';
+import type { LifecycleParts } from './parts.js';
+import { scratchPaths } from './plan.js';
+import { removeScratch } from './scratch.js';
+import { announceStart } from './start.js';
+import { endContainer } from './terminate.js';
+import { TIME_LIMITS } from './time-limits.js';
+
+/** What to do with a kernel of an earlier run. */
+export type RecoveryDecision =
+  | { readonly action: 'attach' }
+  /** The manager knows of its end; only files are left. */
+  | { readonly action: 'sweep' }
+  | { readonly action: 'end'; readonly reason: string; readonly exitCode: number | null };
+
+/**
+ * Pure (spec/kernel-lifecycle.md 6.4). `found` is null when the backend could not say; then the journal is believed.
+ */
+export function decideRecovery(facts: KernelFacts, found: KernelProcessState | null): RecoveryDecision {
+  if (facts.termination)
+    return facts.termination.announced
+      ? { action: 'sweep' }
+      : { action: 'end', reason: facts.termination.reason, exitCode: null };
+  switch (facts.state.name) {
+    case 'preparing':
+    case 'restarting':
+      return {
+        action: 'end',
+        reason: facts.state.step === 'waiting-for-runner' ? 'failed-to-start' : 'failed-to-create',
+        exitCode: null,
+      };
+    case 'terminating':
+    case 'terminated':
+      return { action: 'end', reason: facts.state.reason, exitCode: null };
+    case 'running':
+      switch (found?.status) {
+        case undefined:
+        case 'running':
+          return { action: 'attach' };
+        case 'exited':
+          return { action: 'end', reason: 'self-terminated', exitCode: found.exitCode };
+        case 'missing':
+          return { action: 'end', reason: 'container-not-found', exitCode: null };
+      }
+  }
+}
+
+/** One kernel of the journal, entered in the registry with what it holds. Null: it could not be, and why is logged. */
+export function bookAgain(parts: LifecycleParts, facts: KernelFacts): Kernel | null {
+  const kernel = Kernel.restored(facts);
+  const { logger, resources, ports, registry } = parts;
+  try {
+    registry.add(kernel);
+  } catch (error) {
+    logger.error('a kernel of the journal cannot be taken over; its record stays', {
+      kernelId: kernel.id,
+      error: messageOf(error),
+    });
+    return null;
+  }
+  try {
+    if (kernel.allocation && !facts.termination?.announced) resources.restore(kernel.id, kernel.allocation);
+  } catch (error) {
+    // Running on with what another kernel owns by now would break both.
+    logger.error('the resources of a kernel are no longer its own; it is ended', {
+      kernelId: kernel.id,
+      error: messageOf(error),
+    });
+    kernel.terminate({ reason: 'anomaly-detected' });
+  }
+  if (kernel.ports && !facts.termination?.announced) ports.restore(kernel.id, kernel.ports.booked);
+  return kernel;
+}
+
+/**
+ * Brings one booked kernel back to life, or marks it as ending: then it returns true and the caller ends it. Runs
+ * inside the kernel's queue. `own`: the containers that the backend found under this kernel's id.
+ */
+export async function recoverKernel(
+  parts: LifecycleParts,
+  kernel: Kernel,
+  own: readonly KernelHandle[],
+): Promise<boolean> {
+  const { logger, journal, registry } = parts;
+  // A creation may have died between the container's birth and the record of it, a restart between two containers.
+  if (!kernel.handle && own[0]) kernel.learn({ handle: own[0] });
+  for (const stray of own)
+    if (stray.containerId !== kernel.containerId)
+      await endContainer(parts, stray).catch((error: unknown) => {
+        logger.error('cannot remove a left-over container of a kernel', {
+          kernelId: kernel.id,
+          containerId: stray.containerId,
+          error: messageOf(error),
+        });
+      });
+  const found = await inspect(parts, kernel);
+  const decision = decideRecovery(kernel.facts, found);
+  switch (decision.action) {
+    case 'sweep':
+      registry.remove(kernel.id);
+      await removeScratch(scratchPaths(parts.settings.scratchRoot, kernel.id));
+      await journal.forget(kernel.id);
+      return false;
+    case 'end':
+      kernel.terminate({ reason: decision.reason, exitCode: decision.exitCode });
+      return true;
+    case 'attach':
+      await attach(parts, kernel, found);
+      return false;
+  }
+}
+
+async function attach(
+  parts: LifecycleParts,
+  kernel: Kernel,
+  found: KernelProcessState | null,
+): Promise<void> {
+  const endpoints = found?.status === 'running' ? found.endpoints : kernel.endpoints;
+  if (endpoints) {
+    kernel.learn({ endpoints });
+    try {
+      parts.runners.connect(kernel.id, endpoints);
+    } catch (error) {
+      // The kernel stays in the registry all the same, so that it can be ended (9.3 R5).
+      parts.logger.error('cannot connect to the runner of a recovered kernel', {
+        kernelId: kernel.id,
+        error: messageOf(error),
+      });
+    }
+  }
+  if (kernel.result && !kernel.startAnnounced) await announceStart(parts, kernel, kernel.result);
+}
+
+async function inspect(parts: LifecycleParts, kernel: Kernel): Promise<KernelProcessState | null> {
+  if (!kernel.handle) return { status: 'missing' };
+  try {
+    return await within(parts.backend.inspect(kernel.handle), {
+      timeoutMs: TIME_LIMITS.inspectMs,
+      what: `inspecting the container of kernel ${kernel.id}`,
+    });
+  } catch (error) {
+    parts.logger.error('cannot inspect the container of a recovered kernel; it is taken to run', {
+      kernelId: kernel.id,
+      error: messageOf(error),
+    });
+    return null;
+  }
+}

@@ -1,0 +1,238 @@
+import { appendFile, chmod, chown, lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { dirname, join, posix, relative } from 'node:path';
+import type { KernelPlan, ScratchPaths } from '../../backends/backend.js';
+import { hasCode, InvariantError, messageOf, PermissionError, ValueError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { KernelCreationRequest } from '../requests.js';
+import { environmentText } from './environment.js';
+
+/** One file of a scratch directory, as a value; `path` is relative to the scratch root. */
+export interface ScratchFile {
+  readonly path: string;
+  readonly data: string;
+  readonly mode: number;
+  /** Of every directory between the file and `config` or `work`; null: 0755, as the rest. */
+  readonly directoryMode: number | null;
+  /** Belongs to the kernel's user rather than to the agent's, where the agent may give files away. */
+  readonly ofKernel: boolean;
+}
+
+/**
+ * The files that a kernel finds when it starts (spec/kernel-lifecycle.md 2.12, 2.15), in the order of writing: a
+ * later one replaces an earlier one of the same path. Pure.
+ * @throws PermissionError for a dotfile that would land outside the kernel's home; ValueError for a bad mode.
+ */
+export function planScratchFiles(
+  request: KernelCreationRequest,
+  plan: KernelPlan,
+  resourceText: string,
+): readonly ScratchFile[] {
+  return [...configFiles(plan, resourceText), ...secretFiles(request), ...homeFiles(request)];
+}
+
+/** The files that a restart writes anew; everything else in the scratch directory is the user's by then. */
+export function configFiles(plan: KernelPlan, resourceText: string): readonly ScratchFile[] {
+  const environ = environmentText(plan.environment);
+  return [
+    file('config/environ.txt', environ),
+    file('config/resource.txt', resourceText),
+    file('config/environ_base.txt', environ),
+    file('config/resource_base.txt', resourceText),
+  ];
+}
+
+/** Makes the directory from nothing: what an earlier attempt may have left is removed first. */
+export async function prepareScratch(
+  scratch: ScratchPaths,
+  files: readonly ScratchFile[],
+  owner: ScratchOwner,
+): Promise<void> {
+  await removeScratch(scratch);
+  await mkdir(dirname(scratch.root), { recursive: true });
+  await mkdir(scratch.root, { mode: 0o755 });
+  for (const path of [scratch.config, scratch.work]) {
+    await mkdir(path);
+    await chmod(path, 0o755);
+  }
+  await owner.give(scratch.work);
+  await writeScratchFiles(scratch, files, owner);
+}
+
+export async function writeScratchFiles(
+  scratch: ScratchPaths,
+  files: readonly ScratchFile[],
+  owner: ScratchOwner,
+): Promise<void> {
+  for (const { path, data, mode, directoryMode, ofKernel } of files) {
+    const target = join(scratch.root, path);
+    await makeParents(scratch, path, directoryMode, ofKernel ? owner : null);
+    await writeInside(target, data, mode);
+    if (ofKernel) await owner.give(target);
+  }
+}
+
+/** The last line of `resource.txt`, known only once the container is there. */
+export async function appendContainerId(scratch: ScratchPaths, containerId: string): Promise<void> {
+  await appendFile(join(scratch.config, 'resource.txt'), `CID=${containerId}\n`);
+}
+
+/** Idempotent. Directories that the kernel's user locked are opened first. */
+export async function removeScratch(scratch: ScratchPaths): Promise<void> {
+  try {
+    await rm(scratch.root, { recursive: true, force: true });
+  } catch (error) {
+    if (!hasCode(error, 'EACCES') && !hasCode(error, 'EPERM')) throw error;
+    await unlock(scratch.root);
+    await rm(scratch.root, { recursive: true, force: true });
+  }
+}
+
+/** Gives files to the kernel's user: only root can, and a failure is no reason to refuse the kernel (spec 2.8). */
+export class ScratchOwner {
+  readonly #identity: { readonly uid: number | null; readonly gid: number | null };
+  readonly #logger: Logger;
+  readonly #isRoot: boolean;
+
+  constructor(
+    identity: { readonly uid: number | null; readonly gid: number | null },
+    logger: Logger,
+    isRoot = process.geteuid?.() === 0,
+  ) {
+    this.#identity = identity;
+    this.#logger = logger;
+    this.#isRoot = isRoot;
+  }
+
+  async give(path: string): Promise<void> {
+    const { uid, gid } = this.#identity;
+    if (!this.#isRoot || (uid === null && gid === null)) return;
+    try {
+      const current = await lstat(path);
+      await chown(path, uid ?? current.uid, gid ?? current.gid);
+    } catch (error) {
+      this.#logger.warn('cannot give a scratch file to the kernel user', { path, error: messageOf(error) });
+    }
+  }
+}
+
+function file(
+  path: string,
+  data: string,
+  options: Partial<Omit<ScratchFile, 'path' | 'data'>> = {},
+): ScratchFile {
+  return { path, data, mode: 0o644, directoryMode: null, ofKernel: false, ...options };
+}
+
+function secretFiles({ config, cluster }: KernelCreationRequest): readonly ScratchFile[] {
+  const files: ScratchFile[] = [];
+  const { dockerCredentials } = config.internalData;
+  if (dockerCredentials)
+    files.push(
+      file('config/docker-creds.json', JSON.stringify(dockerCredentials), { mode: 0o600, ofKernel: true }),
+    );
+  if (cluster.sshKeypair) {
+    files.push(
+      file('config/ssh/id_cluster', cluster.sshKeypair.privateKey, { mode: 0o600, ofKernel: true }),
+      file('config/ssh/id_cluster.pub', cluster.sshKeypair.publicKey, { ofKernel: true }),
+    );
+    if (cluster.clusterSshPortMapping)
+      files.push(file('config/ssh/port-mapping.json', JSON.stringify(cluster.clusterSshPortMapping)));
+  }
+  return files;
+}
+
+function homeFiles({ config }: KernelCreationRequest): readonly ScratchFile[] {
+  const files: ScratchFile[] = [];
+  if (config.bootstrapScript !== null && config.bootstrapScript !== '')
+    files.push(file('work/bootstrap.sh', config.bootstrapScript, { ofKernel: true }));
+  const { sshKeypair, dotfiles } = config.internalData;
+  const sshIsMounted = config.mounts.some(
+    ({ kernelPath }) => posix.join(kernelPath, '.') === '/home/work/.ssh',
+  );
+  if (sshKeypair && !sshIsMounted) {
+    const secret = { mode: 0o600, ofKernel: true };
+    files.push(
+      file('work/.ssh/authorized_keys', sshKeypair.publicKey, { ...secret, directoryMode: 0o700 }),
+      file('work/.ssh/id_rsa', sshKeypair.privateKey, { ...secret, directoryMode: 0o700 }),
+      file('work/id_container', sshKeypair.privateKey, secret),
+    );
+  }
+  for (const { path, data, perm } of dotfiles) {
+    const mode = parseMode(path, perm);
+    files.push(
+      file(dotfilePath(path), data.endsWith('\n') ? data : `${data}\n`, {
+        mode,
+        // Whoever may read the file must be able to get there.
+        directoryMode: mode | ((mode & 0o444) >> 2),
+        ofKernel: true,
+      }),
+    );
+  }
+  return files;
+}
+
+/** `/home/work/a` and `a` are the same file; everything that is not below the kernel's home is refused. */
+function dotfilePath(path: string): string {
+  const absolute = posix.isAbsolute(path) ? posix.normalize(path) : posix.join('/home/work', path);
+  const inside = posix.relative('/home/work', absolute);
+  if (inside === '' || inside === '..' || inside.startsWith('../') || path.includes('\0'))
+    throw new PermissionError(`dotfile '${path}' is outside /home/work: use a path below it`);
+  return posix.join('work', inside);
+}
+
+function parseMode(path: string, perm: string): number {
+  if (!/^(?:0o)?[0-7]{3,4}$/.test(perm))
+    throw new ValueError(`dotfile '${path}': permission '${perm}' is not an octal number such as 644`);
+  return Number.parseInt(perm.replace('0o', ''), 8);
+}
+
+/** Makes the directories between the scratch directory and the file, refusing to go through a link. */
+async function makeParents(
+  scratch: ScratchPaths,
+  path: string,
+  mode: number | null,
+  owner: ScratchOwner | null,
+): Promise<void> {
+  const [top = '', ...between] = dirname(path).split('/');
+  let current = join(scratch.root, top);
+  await checkDirectory(current);
+  for (const name of between) {
+    current = join(current, name);
+    const isNew = await mkdir(current).then(
+      () => true,
+      (error: unknown) => {
+        if (hasCode(error, 'EEXIST')) return false;
+        throw error;
+      },
+    );
+    await checkDirectory(current);
+    if (isNew || mode !== null) await chmod(current, mode ?? 0o755);
+    await owner?.give(current);
+  }
+  if (relative(scratch.root, current).startsWith('..'))
+    throw new InvariantError(`scratch file ${path} leaves the scratch directory`);
+}
+
+async function checkDirectory(path: string): Promise<void> {
+  if (!(await lstat(path)).isDirectory())
+    throw new PermissionError(`${path} is not a directory: a kernel file cannot be written through it`);
+}
+
+/** Replaces what is there, a link that a kernel may have put there included, instead of writing through it. */
+async function writeInside(path: string, data: string, mode: number): Promise<void> {
+  await rm(path, { force: true });
+  const handle = await open(path, 'wx', mode);
+  try {
+    await handle.writeFile(data);
+    // The mode above is cut by the process' mask.
+    await handle.chmod(mode);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function unlock(directory: string): Promise<void> {
+  await chmod(directory, 0o700);
+  for (const entry of await readdir(directory, { withFileTypes: true }))
+    if (entry.isDirectory()) await unlock(join(directory, entry.name));
+}

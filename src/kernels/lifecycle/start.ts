@@ -1,0 +1,138 @@
+import { InvariantError, messageOf } from '../../core/errors.js';
+import type { Kernel, KernelPorts } from '../kernel.js';
+import type { KernelCreationResult } from '../requests.js';
+import type { KernelAllocation, LifecycleParts } from './parts.js';
+import { planKernel, specMounts } from './plan.js';
+import type { CreationProgress } from './progress.js';
+import {
+  appendContainerId,
+  configFiles,
+  planScratchFiles,
+  prepareScratch,
+  ScratchOwner,
+  writeScratchFiles,
+} from './scratch.js';
+import { mergeApps, publicServices } from './service-ports.js';
+
+/**
+ * The second half of a creation and of a restart: from allocated resources and ports to a runner that answers and
+ * `kernel_started` (spec/kernel-lifecycle.md 2.15 to 2.18).
+ */
+export async function startKernel(
+  parts: LifecycleParts,
+  progress: CreationProgress,
+  options: {
+    /** `kept`: the user's files stay, the agent's own are written anew. */
+    readonly scratch: 'new' | 'kept';
+  },
+): Promise<KernelCreationResult> {
+  const { kernel, signal } = progress;
+  const { backend, journal, resources, settings } = parts;
+  const { request } = kernel;
+  const { allocation, ports } = claimed(kernel);
+
+  progress.enter('preparing-scratch');
+  const plan = planKernel(request, {
+    agentId: parts.agentId,
+    settings,
+    ownIdentity: ownIdentity(parts),
+    limits: resources.limits(allocation),
+    deviceEnvironment: resources.environment(allocation),
+    ports,
+    services: kernel.servicePorts,
+  });
+  const mounts = specMounts(request.config, plan.scratch);
+  const resourceText = resources.resourceText(allocation, mounts);
+  const owner = new ScratchOwner(plan.identity, parts.logger);
+  if (options.scratch === 'new')
+    await prepareScratch(plan.scratch, planScratchFiles(request, plan, resourceText), owner);
+  else await writeScratchFiles(plan.scratch, configFiles(plan, resourceText), owner);
+
+  progress.enter('creating-container');
+  const handle = await backend.create(plan, signal);
+  kernel.learn({ handle });
+  await appendContainerId(plan.scratch, handle.containerId);
+  await journal.record(kernel);
+
+  progress.enter('starting-container');
+  const endpoints = await backend.start(handle, signal);
+  kernel.learn({ endpoints });
+
+  progress.enter('waiting-for-runner');
+  const apps = await parts.runners.connect(kernel.id, endpoints).waitReady({ ...settings.readiness, signal });
+  signal.throwIfAborted();
+  const servicePorts = mergeApps(kernel.servicePorts, apps);
+  const result: KernelCreationResult = {
+    id: kernel.id,
+    containerId: handle.containerId,
+    kernelHost: settings.advertisedHost ?? settings.bindHost,
+    replInPort: ports.replIn,
+    replOutPort: ports.replOut,
+    servicePorts: publicServices(servicePorts),
+    resourceSpec: { ...allocation, scratchDiskSizeBytes: 0, mounts },
+    attachedDevices: resources.attachedDevices(allocation),
+    agentAddr: request.config.agentAddr,
+    scalingGroup: request.config.scalingGroup,
+  };
+  kernel.learn({ servicePorts, result });
+  await becomeRunning(parts, kernel, result, signal);
+  return result;
+}
+
+/**
+ * The record says "running, not announced" before the event goes out: a crash between the two makes the recovery
+ * announce it, and never loses a kernel that the manager has been told of.
+ */
+async function becomeRunning(
+  parts: LifecycleParts,
+  kernel: Kernel,
+  result: KernelCreationResult,
+  signal: AbortSignal,
+): Promise<void> {
+  kernel.apply({ type: 'ready' }, { startedAtMs: parts.clock.nowMs(), startAnnounced: false });
+  await parts.journal.record(kernel);
+  signal.throwIfAborted();
+  await announceStart(parts, kernel, result);
+  signal.throwIfAborted();
+}
+
+/** Publishes `kernel_started`; the note of it may follow the reply, as a repeat after a crash does no harm. */
+export async function announceStart(
+  parts: Pick<LifecycleParts, 'agentId' | 'events' | 'journal' | 'logger'>,
+  kernel: Kernel,
+  creation: KernelCreationResult,
+): Promise<void> {
+  const { id: kernelId, sessionId } = kernel;
+  await parts.events.publish(parts.agentId, {
+    name: 'kernel_started',
+    kernelId,
+    sessionId,
+    reason: '',
+    creation,
+  });
+  kernel.learn({ startAnnounced: true });
+  parts.journal.record(kernel).catch((error: unknown) => {
+    parts.logger.warn('cannot note in the journal that a kernel start is announced', {
+      kernelId,
+      error: messageOf(error),
+    });
+  });
+}
+
+/** What the allocation step has given the kernel. */
+function claimed(kernel: Kernel): { readonly allocation: KernelAllocation; readonly ports: KernelPorts } {
+  const { allocation, ports } = kernel;
+  if (!allocation || !ports)
+    throw new InvariantError(`kernel ${kernel.id} is to be started without resources or host ports`);
+  return { allocation, ports };
+}
+
+function ownIdentity({ settings }: LifecycleParts): {
+  readonly uid: number | null;
+  readonly gid: number | null;
+} {
+  return {
+    uid: settings.kernelUid ?? process.getuid?.() ?? null,
+    gid: settings.kernelGid ?? process.getgid?.() ?? null,
+  };
+}

@@ -1,0 +1,117 @@
+import type { KernelHandle } from '../../backends/backend.js';
+import { within } from '../../core/async.js';
+import { InvariantError, messageOf } from '../../core/errors.js';
+import { KernelCleanupError } from '../errors.js';
+import type { Kernel } from '../kernel.js';
+import type { LifecycleParts } from './parts.js';
+import { scratchPaths } from './plan.js';
+import { removeScratch } from './scratch.js';
+import { TIME_LIMITS } from './time-limits.js';
+
+/**
+ * Ends a kernel that is marked as terminating and removes every trace of it, in the reverse order of the creation
+ * (spec/kernel-lifecycle.md 3.4 to 3.6). Runs inside the kernel's queue and may be repeated after a failure.
+ *
+ * Resources and ports go back only after the container is gone: until then it may still use them.
+ * @throws KernelCleanupError when the container could not be removed; the kernel then stays as it is.
+ */
+export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<void> {
+  const { termination } = kernel;
+  if (!termination)
+    throw new InvariantError(`kernel ${kernel.id} is to be ended but was not marked as terminating`);
+  const logger = parts.logger.child({ kernelId: kernel.id });
+  await keep(parts, kernel);
+  await attempt('cannot close the link to the kernel runner', () =>
+    within(parts.runners.disconnect(kernel.id), {
+      timeoutMs: TIME_LIMITS.disconnectMs,
+      what: 'closing the link to the kernel runner',
+    }),
+  );
+  if (kernel.handle) await endContainer(parts, kernel.handle);
+  parts.resources.free(kernel.id);
+  parts.ports.releaseAll(kernel.id);
+  const scratchGone = await attempt(
+    'cannot remove the scratch directory; the next start of the agent tries again',
+    () => removeScratch(scratchPaths(parts.settings.scratchRoot, kernel.id)),
+  );
+  kernel.apply({ type: 'cleaned' });
+  parts.registry.remove(kernel.id);
+  // Without an announcement the record stays, and the next start of the agent makes up for it.
+  if (!(await attempt('cannot announce the end of a kernel', () => announceEnd(parts, kernel)))) return;
+  if (scratchGone) {
+    await attempt('cannot remove a kernel from the journal', () => parts.journal.forget(kernel.id));
+  } else {
+    kernel.announced();
+    await keep(parts, kernel);
+  }
+
+  async function attempt(failure: string, action: () => Promise<void>): Promise<boolean> {
+    try {
+      await action();
+      return true;
+    } catch (error) {
+      logger.error(failure, { error: messageOf(error) });
+      return false;
+    }
+  }
+}
+
+/**
+ * Stops and removes a container. A stop that fails is no reason to keep it: the removal kills what still runs.
+ * @throws KernelCleanupError when it could not be removed.
+ */
+export async function endContainer(
+  { backend, logger, settings }: Pick<LifecycleParts, 'backend' | 'logger' | 'settings'>,
+  handle: KernelHandle,
+): Promise<void> {
+  const { kernelId, containerId } = handle;
+  const { stopGraceMs: graceMs } = settings;
+  try {
+    await within(backend.stop(handle, { graceMs }), {
+      timeoutMs: graceMs + TIME_LIMITS.stopExtraMs,
+      what: `stopping container ${containerId}`,
+    });
+  } catch (error) {
+    logger.warn('cannot stop a container; removing it by force', {
+      kernelId,
+      containerId,
+      error: messageOf(error),
+    });
+  }
+  try {
+    await within(backend.remove(handle), {
+      timeoutMs: TIME_LIMITS.removeMs,
+      what: `removing container ${containerId}`,
+    });
+  } catch (error) {
+    throw new KernelCleanupError(
+      `container ${containerId} of kernel ${kernelId} cannot be removed, its resources stay taken and it is tried ` +
+        `again: ${messageOf(error)}`,
+      { cause: error, retryable: true, details: { kernelId, containerId } },
+    );
+  }
+}
+
+async function announceEnd(parts: LifecycleParts, kernel: Kernel): Promise<void> {
+  const { id: kernelId, sessionId, termination } = kernel;
+  if (!termination || termination.suppressEvents) return;
+  await parts.events.publish(parts.agentId, {
+    name: 'kernel_terminated',
+    kernelId,
+    sessionId,
+    reason: termination.reason,
+    exitCode: termination.exitCode ?? -1,
+  });
+}
+
+/** The reason of the end outlives a crash. A disk that refuses must not keep a kernel alive, though. */
+async function keep(parts: LifecycleParts, kernel: Kernel): Promise<void> {
+  try {
+    await parts.journal.record(kernel);
+  } catch (error) {
+    parts.logger.error('cannot note the end of a kernel in the journal', {
+      kernelId: kernel.id,
+      error: messageOf(error),
+    });
+  }
+}
