@@ -14,6 +14,20 @@ export type AgentEvent =
       readonly traceback: string | null;
     }
   | { readonly name: 'do_agent_resource_check' }
+  | {
+      readonly name: 'agent_installed_images_remove';
+      readonly images: readonly InstalledImage[];
+    }
+  | {
+      readonly name: 'agent_status_heartbeat';
+      readonly containers: readonly {
+        readonly containerId: ContainerId;
+        readonly kernelId: KernelId;
+        readonly status: string;
+      }[];
+      readonly kernels: readonly { readonly kernelId: KernelId; readonly containerId: ContainerId | null }[];
+    }
+  | { readonly name: 'agent_heartbeat'; readonly info: AgentInfo }
   | ImageEvent
   | KernelEvent
   | {
@@ -33,6 +47,36 @@ export type AgentEvent =
       readonly status: 'healthy' | 'unhealthy';
     }
   | BackgroundTaskEvent;
+
+export interface InstalledImage {
+  readonly canonical: string;
+  /** Image id of the engine, `sha256:…`. */
+  readonly digest: string;
+  readonly architecture: string;
+}
+
+/** What a heartbeat tells about its agent (spec/events-and-stores.md 4.2). */
+export interface AgentInfo {
+  /** Host part of the address that managers dial. */
+  readonly host: string;
+  /** `tcp://host:port` */
+  readonly address: string;
+  readonly region: string;
+  readonly scalingGroup: string;
+  /** Z85 text; null without CURVE. */
+  readonly publicKey: string | null;
+  readonly publicHost: string;
+  /** Slot name -> decimal text. */
+  readonly availableSlots: Readonly<Record<string, string>>;
+  readonly slotTypes: Readonly<Record<string, 'count' | 'bytes' | 'unique'>>;
+  /** The product version that is spoken, for example `25.17.1`. */
+  readonly version: string;
+  /** Plugin key -> plain JSON values. */
+  readonly computePlugins: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly images: readonly InstalledImage[];
+  readonly architecture: string;
+  readonly autoTerminateAbusingKernel: boolean;
+}
 
 export type ImageEvent =
   | { readonly name: 'image_pull_started'; readonly image: string; readonly timestampMs: number }
