@@ -16,15 +16,31 @@ export const msgpack: Serializer = {
 /** Metrics that a test can read: `value('name', {label: 'x'})`. */
 export class RecordedMetrics implements Metrics {
   readonly #values = new Map<string, number>();
+  readonly #waiting = new Set<() => void>();
 
   value(name: string, labels: Labels = {}): number {
     return this.#values.get(keyOf(name, labels)) ?? 0;
   }
 
+  /** Resolves as soon as the metric has a value that fits. */
+  async until(name: string, labels: Labels, fits: (value: number) => boolean): Promise<void> {
+    while (!fits(this.value(name, labels)))
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve);
+      });
+  }
+
+  #set(key: string, value: number): void {
+    this.#values.set(key, value);
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const wake of waiting) wake();
+  }
+
   counter({ name }: { readonly name: string }): Counter {
     return {
       increment: (labels = {}, by = 1) => {
-        this.#values.set(keyOf(name, labels), this.value(name, labels) + by);
+        this.#set(keyOf(name, labels), this.value(name, labels) + by);
       },
     };
   }
@@ -32,7 +48,7 @@ export class RecordedMetrics implements Metrics {
   gauge({ name }: { readonly name: string }): { set(value: number, labels?: Labels): void } {
     return {
       set: (value, labels = {}) => {
-        this.#values.set(keyOf(name, labels), value);
+        this.#set(keyOf(name, labels), value);
       },
     };
   }
