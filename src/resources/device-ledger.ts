@@ -2,6 +2,7 @@ import { InvariantError } from '../core/errors.js';
 import type { KernelId } from '../core/ids.js';
 import { AffinityMap } from './alloc-map/affinity-map.js';
 import type { AllocMap } from './alloc-map/alloc-map.js';
+import { createAllocMap } from './alloc-map/create.js';
 import type { DeviceAllocations } from './alloc-map/allocate.js';
 import type { DeviceSlot } from './alloc-map/device-slots.js';
 import { amountsOf, type Booking } from './allocation.js';
@@ -295,7 +296,7 @@ export class DeviceLedger {
   #totals(devices = this.#devices): Map<string, { total: Decimal; kind: 'discrete' | 'fraction' }> {
     const totals = new Map<string, { total: Decimal; kind: 'discrete' | 'fraction' }>();
     for (const [name, plugin] of this.#options.plugins) {
-      const { kind } = plugin.createAllocMap(new Map());
+      const { kind } = plugin.allocation;
       for (const { slotName } of plugin.slots()) totals.set(slotName, { total: ZERO, kind });
       for (const { device, amount } of devices.get(name)?.values() ?? []) {
         const total = totals.get(device.slotName)?.total ?? ZERO;
@@ -369,7 +370,7 @@ export class DeviceLedger {
               const slotType = types.get(device.slotName) ?? 'count';
               if (amount) slots.set(deviceId, { slotName: device.slotName, slotType, amount });
             }
-            return [name, plugin.createAllocMap(slots)];
+            return [name, createAllocMap(plugin.allocation, slots, plugin.exclusiveSlots)];
           }),
         ),
       ]),

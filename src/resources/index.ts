@@ -1,9 +1,12 @@
 /** Who has which core, byte and device of the node: the parts other layers use. */
 export { AgentResources, type ResourceLimits } from './agent-resources.js';
 export type { AgentUsage, DeviceUsage, SlotUsage } from './agent-usage.js';
+export type { AllocationStyle } from './alloc-map/create.js';
 export type { AffinityPolicy } from './alloc-map/affinity-map.js';
 export type { Allocation, AllocationRequest, AllocationTexts } from './allocation.js';
 export { CpuPlugin, type CpuPluginOptions } from './devices/cpu.js';
+export { createCudaPlugin } from './devices/cuda.js';
+export { DOCKER_CPUSET_FILES } from './devices/machine.js';
 export type {
   Device,
   DeviceAttachment,
@@ -18,6 +21,7 @@ export type {
 } from './devices/device-plugin.js';
 export { MemoryPlugin, type MemoryPluginOptions } from './devices/memory.js';
 export { MockPlugin, type MockDevice, type MockPluginOptions } from './devices/mock.js';
+export { loadDevicePlugins, type LoadDevicePluginsOptions } from './devices/plugins.js';
 export { parseOvercommitFactor } from './devices/overcommit.js';
 export * from './errors.js';
 export {

@@ -1,7 +1,4 @@
 import { machine, release } from 'node:os';
-import { DiscretePropertyAllocMap } from '../alloc-map/discrete.js';
-import type { AllocMap } from '../alloc-map/alloc-map.js';
-import type { DeviceSlots } from '../alloc-map/device-slots.js';
 import { formatCpuset } from './cpuset.js';
 import type {
   Device,
@@ -29,6 +26,7 @@ const THREAD_COUNT_VARIABLES = ['OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_
 /** One device for each core (spec/config-and-resources.md 6.4). */
 export class CpuPlugin implements DevicePlugin {
   readonly key = 'cpu';
+  readonly allocation = { kind: 'discrete', strategy: 'EVENLY' } as const;
   readonly #options: CpuPluginOptions;
 
   constructor(options: CpuPluginOptions = {}) {
@@ -68,10 +66,6 @@ export class CpuPlugin implements DevicePlugin {
       processingUnits: overcommit,
       numaNode: nodes === undefined ? null : (nodes.get(core) ?? 0),
     }));
-  }
-
-  createAllocMap(deviceSlots: DeviceSlots): AllocMap {
-    return new DiscretePropertyAllocMap({ deviceSlots, strategy: 'EVENLY' });
   }
 
   environment({ devices }: Granted): Readonly<Record<string, string>> {

@@ -1,6 +1,5 @@
 import type { Logger } from '../../core/logger.js';
-import type { AllocMap } from '../alloc-map/alloc-map.js';
-import type { DeviceSlots } from '../alloc-map/device-slots.js';
+import type { AllocationStyle } from '../alloc-map/create.js';
 import type { SlotType } from '../quantity/slot-name.js';
 
 /**
@@ -13,6 +12,8 @@ import type { SlotType } from '../quantity/slot-name.js';
 export interface DevicePlugin {
   /** Name of the device family, lower case: `cuda`. Slots other than `cpu` and `mem` are `<key>.<something>`. */
   readonly key: string;
+  /** Whole units or fractions; one device after the other, or all evenly. */
+  readonly allocation: AllocationStyle;
   /** Names or patterns of slots that one kernel must not combine. */
   readonly exclusiveSlots?: readonly string[];
 
@@ -26,8 +27,6 @@ export interface DevicePlugin {
    * device that is left out gets no new kernels. A failure at start leaves the plugin out, later it changes nothing.
    */
   discover(): Promise<readonly Device[]>;
-  /** An empty map over the given part of the devices. */
-  createAllocMap(deviceSlots: DeviceSlots): AllocMap;
 
   /** Environment variables of a kernel, also of one that is given none of the devices. */
   environment?(granted: Granted): Readonly<Record<string, string>>;

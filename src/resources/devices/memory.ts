@@ -1,6 +1,3 @@
-import { DiscretePropertyAllocMap } from '../alloc-map/discrete.js';
-import type { AllocMap } from '../alloc-map/alloc-map.js';
-import type { DeviceSlots } from '../alloc-map/device-slots.js';
 import { parseDecimal, positionalText } from '../quantity/decimal.js';
 import type {
   Device,
@@ -28,6 +25,7 @@ const ROOT = 'root';
 /** Main memory: one device, given out in bytes (spec/config-and-resources.md 6.4). */
 export class MemoryPlugin implements DevicePlugin {
   readonly key = 'mem';
+  readonly allocation = { kind: 'discrete', strategy: 'FILL' } as const;
   readonly #options: MemoryPluginOptions;
 
   constructor(options: MemoryPluginOptions = {}) {
@@ -64,10 +62,6 @@ export class MemoryPlugin implements DevicePlugin {
         numaNode: 0,
       },
     ];
-  }
-
-  createAllocMap(deviceSlots: DeviceSlots): AllocMap {
-    return new DiscretePropertyAllocMap({ deviceSlots, strategy: 'FILL' });
   }
 
   /**

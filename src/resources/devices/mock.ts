@@ -1,8 +1,5 @@
-import type { AllocMap } from '../alloc-map/alloc-map.js';
-import type { DeviceSlots } from '../alloc-map/device-slots.js';
-import { DiscretePropertyAllocMap } from '../alloc-map/discrete.js';
-import { FractionAllocMap } from '../alloc-map/fraction.js';
-import { Decimal, parseDecimal } from '../quantity/decimal.js';
+import type { AllocationStyle } from '../alloc-map/create.js';
+import { Decimal } from '../quantity/decimal.js';
 import type { SlotType } from '../quantity/slot-name.js';
 import type {
   Device,
@@ -30,11 +27,9 @@ export interface MockPluginOptions {
   /** Device name, for example `cuda`. */
   readonly key: string;
   readonly slots: readonly { readonly slotName: string; readonly slotType?: SlotType }[];
-  readonly allocation: 'discrete' | 'fractional';
+  readonly allocation: AllocationStyle;
   readonly devices: readonly MockDevice[];
   readonly exclusiveSlots?: readonly string[];
-  /** Smallest fraction given out; default 0.1. */
-  readonly quantum?: string;
 }
 
 /**
@@ -43,12 +38,14 @@ export interface MockPluginOptions {
  */
 export class MockPlugin implements DevicePlugin {
   readonly key: string;
+  readonly allocation: AllocationStyle;
   readonly exclusiveSlots: readonly string[];
   readonly #options: MockPluginOptions;
   #devices: readonly MockDevice[];
 
   constructor(options: MockPluginOptions) {
     this.key = options.key;
+    this.allocation = options.allocation;
     this.exclusiveSlots = options.exclusiveSlots ?? [];
     this.#options = options;
     this.#devices = options.devices;
@@ -77,17 +74,6 @@ export class MockPlugin implements DevicePlugin {
         numaNode: device.numaNode ?? null,
       })),
     );
-  }
-
-  createAllocMap(deviceSlots: DeviceSlots): AllocMap {
-    const exclusiveSlots = new Set(this.exclusiveSlots);
-    return this.#options.allocation === 'discrete'
-      ? new DiscretePropertyAllocMap({ deviceSlots, exclusiveSlots })
-      : new FractionAllocMap({
-          deviceSlots,
-          exclusiveSlots,
-          quantum: parseDecimal(this.#options.quantum ?? '0.1'),
-        });
   }
 
   environment({ devices }: Granted): Readonly<Record<string, string>> {

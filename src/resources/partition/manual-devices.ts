@@ -1,6 +1,6 @@
 import type { Device } from '../devices/device-plugin.js';
 import { InvalidResourceConfig, ResourceOverAllocated } from '../errors.js';
-import { Decimal, pythonText, sum, ZERO } from '../quantity/decimal.js';
+import { type Decimal, pythonText, sum, ZERO } from '../quantity/decimal.js';
 import type { AgentShare, SlotAmounts } from './modes.js';
 
 /** What the configuration gives one agent in manual mode. */
@@ -25,12 +25,10 @@ export function withDeviceIds(
 ): SlotAmounts {
   const amounts = new Map(manual.slots);
   for (const [name, ids] of Object.entries(manual.deviceIds ?? {})) {
-    const family = devices.get(name) ?? new Map();
+    const family = [...(devices.get(name)?.values() ?? [])];
     const slots = slotNames.filter((slot) => slot === name || slot.startsWith(`${name}.`));
     for (const slot of slots) {
-      const own = [...family.values()].filter(
-        ({ device }) => device.slotName === slot && ids.includes(device.deviceId),
-      );
+      const own = family.filter(({ device }) => device.slotName === slot && ids.includes(device.deviceId));
       const amount: Decimal = sum(own.map((entry) => entry.amount));
       const configured = manual.slots.get(slot);
       if (
