@@ -1,5 +1,14 @@
-import { Dealer } from 'zeromq';
-import { generateKeyPair, Peer } from '../../../src/callosum/index.js';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Context, Dealer, Router } from 'zeromq';
+import {
+  AcceptedKeysDirectory,
+  generateKeyPair,
+  Peer,
+  verifyCurveRefusesStrangers,
+  writeKeyFiles,
+} from '../../../src/callosum/index.js';
 import type { AcceptedKeys, ConnectOptions } from '../../../src/callosum/index.js';
 import { msgpack, RecordedMetrics } from '../../support/callosum.js';
 
@@ -26,7 +35,7 @@ async function bind(acceptedKeys: AcceptedKeys, metrics = new RecordedMetrics())
 async function connect(
   server: Peer,
   curve: ConnectOptions['curve'],
-  handshakeTimeoutMs = 5000,
+  handshakeTimeoutMs = 20_000,
 ): Promise<Peer> {
   const peer = await Peer.connect({
     address: server.endpoint,
@@ -57,7 +66,8 @@ test('an unknown key is refused with the reason, is counted, and the server goes
     message: expect.stringContaining('the server refused our public key'),
   });
   await expect((await connect(server, credentials())).invoke('echo', 1)).resolves.toBe(1);
-  expect(metrics.value('callosum_handshake_failures_total', { reason: 'auth' })).toBe(1);
+  await metrics.until('callosum_handshake_failures_total', { reason: 'auth' }, (count) => count === 1);
+  expect([...server.refusedAddresses]).toEqual([['127.0.0.1', 1]]);
 });
 
 test('a client without CURVE is refused with the reason', async () => {
@@ -128,4 +138,94 @@ test('a key that is none is refused when binding', async () => {
       curve: { secretKey: 'short', acceptedKeys: new Set() },
     }),
   ).rejects.toMatchObject({ code: 'ARGS_INVALID_VALUE', message: expect.not.stringContaining('short') });
+});
+
+describe('the self-test', () => {
+  const verify = (server: Peer, serverPublicKey = serverKeys.publicKey) =>
+    verifyCurveRefusesStrangers({ endpoint: server.endpoint, serverPublicKey, timeoutMs: 10_000 });
+
+  test('is content with a server that refuses strangers, and leaves it answering', async () => {
+    const server = await bind(onlyManager);
+    await verify(server);
+    await expect((await connect(server, credentials())).invoke('echo', 1)).resolves.toBe(1);
+  });
+
+  test('finds a server that accepts every key', async () => {
+    await expect(verify(await bind({ has: () => true }))).rejects.toMatchObject({
+      code: 'CURVE_NOT_ENFORCED',
+      message: expect.stringContaining('a key made up for this test was let in'),
+    });
+  });
+
+  test('finds a ROUTER without a ZAP handler, which libzmq leaves open to every key', async () => {
+    const open = new Router({
+      context: new Context(),
+      linger: 0,
+      curveServer: true,
+      curveSecretKey: serverKeys.secretKey,
+    });
+    opened.push(open);
+    await open.bind('tcp://127.0.0.1:*');
+    void (async () => {
+      for await (const [id, , ...rest] of open) await open.send([id ?? '', 'PONG', ...rest]);
+    })().catch(() => undefined);
+    await expect(
+      verifyCurveRefusesStrangers({
+        endpoint: open.lastEndpoint ?? '',
+        serverPublicKey: serverKeys.publicKey,
+      }),
+    ).rejects.toMatchObject({ code: 'CURVE_NOT_ENFORCED' });
+  });
+
+  test('finds a server without CURVE: there is no verdict on the key', async () => {
+    const server = await Peer.bind({
+      address: 'tcp://127.0.0.1:0',
+      serializer: msgpack,
+      handler: (call) => Promise.resolve(call.body),
+    });
+    opened.push(server);
+    await expect(
+      verifyCurveRefusesStrangers({
+        endpoint: server.endpoint,
+        serverPublicKey: serverKeys.publicKey,
+        timeoutMs: 100,
+      }),
+    ).rejects.toMatchObject({ code: 'CURVE_NOT_ENFORCED', message: expect.stringContaining('no verdict') });
+  });
+
+  test('reaches a server that listens on every interface', async () => {
+    const server = await Peer.bind({
+      address: 'tcp://0.0.0.0:0',
+      serializer: msgpack,
+      handler: (call) => Promise.resolve(call.body),
+      curve: { secretKey: serverKeys.secretKey, acceptedKeys: onlyManager },
+    });
+    opened.push(server);
+    await verify(server);
+  });
+});
+
+test('keys rotate through a directory with no failed call: several are accepted at once', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'splenium-rotation-'));
+  const next = generateKeyPair();
+  await writeKeyFiles(directory, 'manager', managerKeys);
+  const acceptedKeys = await AcceptedKeysDirectory.open({ directory });
+  opened.push(acceptedKeys, { close: () => rm(directory, { recursive: true }) });
+  const server = await bind(acceptedKeys);
+  const calls = async (keys: typeof managerKeys) => {
+    const client = await connect(server, credentials(keys));
+    const result = await client.invoke('echo', 1);
+    await client.close();
+    return result;
+  };
+  await expect(connect(server, credentials(next))).rejects.toMatchObject({ code: 'HANDSHAKE_FAILED' });
+  await writeKeyFiles(directory, 'manager-2', next);
+  await acceptedKeys.reload();
+  await expect(Promise.all([calls(managerKeys), calls(next)])).resolves.toEqual([1, 1]);
+  await rm(join(directory, 'manager.key'));
+  await acceptedKeys.reload();
+  await expect(calls(next)).resolves.toBe(1);
+  await expect(connect(server, credentials())).rejects.toMatchObject({
+    message: expect.stringContaining('refused our public key'),
+  });
 });
