@@ -1,4 +1,6 @@
 import { ProcessBackendHarness } from '../support/process-backend.js';
+import { describeBackendFiles } from './backend-files.contract.js';
 import { describeBackend } from './backend.contract.js';
 
 describeBackend('process', () => ProcessBackendHarness.make());
+describeBackendFiles('process', () => ProcessBackendHarness.make());
