@@ -216,8 +216,12 @@ export const clusterInfo = z
   .describe('ClusterInfo');
 
 /** Kernel id -> image reference; the keys are `ext(UUID)` on the wire and their text once unpacked. */
-export const kernelImageRefs = mapOf(imageRef)
-  .transform((refs) => new Map(Object.entries(refs).map(([id, ref]) => [kernelId.parse(id), ref])))
+export const kernelImageRefs = z
+  .union([z.record(z.string(), imageRef), z.map(kernelId, imageRef)])
+  .transform((refs): ReadonlyMap<KernelId, KernelImageRef> => {
+    if (refs instanceof Map) return refs;
+    return new Map(Object.entries(refs).map(([id, ref]) => [kernelId.parse(id), ref]));
+  })
   .describe('map<ext(UUID),ext(IMAGE_REF)>');
 
 /** @throws KeyError, as Python's map access would. */
