@@ -8,7 +8,7 @@ import type {
   KernelImageRef,
   KernelRestartResult,
 } from '../kernels/requests.js';
-import type { ExecuteRequest, ExecutionResult } from '../runner/execution.js';
+import type { ExecutionRequest, ExecutionResult } from '../runner/execution.js';
 
 /**
  * One agent as its callers see it: one method a function of the RPC surface (spec/rpc-functions.md 3), in this
@@ -74,7 +74,11 @@ export interface Agent {
   dropKernelRegistry(kernelIds: readonly KernelId[]): Promise<void>;
 
   /** @throws RuntimeError for a kernel that is not here (spec/kernel-runner.md 3.3). */
-  execute(kernelId: KernelId, request: ExecuteRequest, signal: AbortSignal): Promise<ExecutionResult>;
+  execute(
+    kernelId: KernelId,
+    request: Omit<ExecutionRequest, 'signal'>,
+    signal: AbortSignal,
+  ): Promise<ExecutionResult>;
   /** Starts the job and returns; its outcome is an event (spec/kernel-runner.md 3.10). */
   triggerBatchExecution(batch: {
     readonly kernelId: KernelId;

@@ -1,17 +1,12 @@
 import type { BackendImages } from '../backends/backend.js';
 import { within } from '../core/async.js';
 import type { Clock } from '../core/clock.js';
-import { isSpleniumError, messageOf, SpleniumError } from '../core/errors.js';
+import { isSpleniumError, messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { EventSink } from '../events/catalogue.js';
+import { ImageNotAvailableError } from '../kernels/errors.js';
 import type { ImagePullRequest } from '../kernels/requests.js';
 import type { BackgroundTasks } from './background-tasks.js';
-
-/** The image is not on this node and the policy forbids pulling it. */
-export class ImageNotAvailableError extends SpleniumError {
-  override readonly code = 'IMAGE_NOT_AVAILABLE';
-  override readonly pythonName = 'ImageNotAvailable';
-}
 
 interface ImagePullParts {
   readonly agentId: AgentId;

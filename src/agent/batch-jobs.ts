@@ -1,0 +1,153 @@
+import type { Clock } from '../core/clock.js';
+import { CancelledError, isSpleniumError, messageOf } from '../core/errors.js';
+import type { AgentId, KernelId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { EventSink } from '../events/catalogue.js';
+import type { KernelRegistry } from '../kernels/kernel-registry.js';
+import type { BatchJobRecord, BatchJournal } from './batch-journal.js';
+import type { Execution } from './execution.js';
+
+const RUN_ID = 'batch-job';
+const FLUSH_TIMEOUT_MS = 1000;
+
+interface BatchParts {
+  readonly agentId: AgentId;
+  readonly registry: KernelRegistry;
+  readonly execution: Execution;
+  readonly journal: BatchJournal;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+type Outcome = {
+  readonly name: 'session_success' | 'session_failure';
+  readonly reason: string;
+  readonly exitCode: number;
+};
+
+const TIMED_OUT: Outcome = { name: 'session_failure', reason: 'task-timeout', exitCode: -2 };
+
+/** The jobs of batch sessions: followed to their end, also over restarts of the daemon (spec/kernel-runner.md 3.10). */
+export class BatchJobs {
+  readonly #parts: BatchParts;
+  readonly #closing = new AbortController();
+  readonly #running = new Map<KernelId, Promise<void>>();
+
+  constructor(parts: BatchParts) {
+    this.#parts = parts;
+  }
+
+  /** Accepts the job and returns; a kernel that is not here, or has a job already, is only logged. */
+  async start(job: {
+    readonly kernelId: KernelId;
+    readonly sessionId: BatchJobRecord['sessionId'];
+    readonly code: string;
+    readonly timeoutMs: number | null;
+  }): Promise<void> {
+    const { registry, journal, clock, logger } = this.#parts;
+    const { kernelId, sessionId, code, timeoutMs } = job;
+    if (!registry.has(kernelId) || this.#running.has(kernelId)) {
+      logger.warn('batch job refused', { kernelId, known: registry.has(kernelId) });
+      return;
+    }
+    const deadlineMs = timeoutMs === null ? null : clock.nowMs() + timeoutMs;
+    const record = { kernelId, sessionId, code, deadlineMs, started: false };
+    this.#running.set(kernelId, Promise.resolve());
+    await journal.record(record);
+    this.#follow(record);
+  }
+
+  /** Goes on with the jobs of kernels that have survived; those of vanished kernels are forgotten. */
+  async recover(): Promise<void> {
+    for (const job of await this.#parts.journal.load())
+      if (this.#parts.registry.has(job.kernelId)) this.#follow(job);
+      else await this.#parts.journal.forget(job.kernelId);
+  }
+
+  /** Stops following; the jobs go on in their kernels. */
+  async close(): Promise<void> {
+    this.#closing.abort(new CancelledError('the agent stops'));
+    await Promise.all(this.#running.values());
+  }
+
+  #follow(job: BatchJobRecord): void {
+    const { logger } = this.#parts;
+    const followed = this.#run(job)
+      .catch((error: unknown) => {
+        logger.error('batch job lost', { kernelId: job.kernelId, error: messageOf(error) });
+      })
+      .finally(() => this.#running.delete(job.kernelId));
+    this.#running.set(job.kernelId, followed);
+  }
+
+  async #run(job: BatchJobRecord): Promise<void> {
+    const { agentId, events, journal, clock } = this.#parts;
+    const limit = new AbortController();
+    const ended = new AbortController();
+    if (job.deadlineMs !== null)
+      void atTime(clock, job.deadlineMs, ended.signal, () => {
+        limit.abort(new CancelledError('the time of the batch job is up'));
+      });
+    let outcome: Outcome | null;
+    try {
+      outcome = await this.#execute(job, AbortSignal.any([limit.signal, this.#closing.signal]));
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      if (limit.signal.aborted) outcome = TIMED_OUT;
+      // The kernel is gone, and its own event tells the manager.
+      else if (isSpleniumError(error)) outcome = null;
+      else throw error;
+    } finally {
+      ended.abort();
+    }
+    if (outcome) await events.publish(agentId, { ...outcome, sessionId: job.sessionId });
+    await journal.forget(job.kernelId);
+  }
+
+  async #execute(job: BatchJobRecord, signal: AbortSignal): Promise<Outcome> {
+    const { execution, journal } = this.#parts;
+    // Marked first: a crash in between loses a job, the other order could run it twice.
+    if (!job.started) await journal.record({ ...job, started: true });
+    signal.throwIfAborted();
+    for (let mode = job.started ? 'continue' : 'batch'; ; mode = 'continue') {
+      const result = await execution.execute(
+        job.kernelId,
+        {
+          runId: RUN_ID,
+          mode,
+          code: '',
+          opts: mode === 'batch' ? { exec: job.code } : {},
+          flushTimeoutMs: FLUSH_TIMEOUT_MS,
+          apiVersion: 3,
+        },
+        signal,
+      );
+      if (result.status === 'exec-timeout') return TIMED_OUT;
+      if (result.status !== 'finished') continue;
+      const exitCode = result.exitCode ?? -1;
+      return exitCode === 0
+        ? { name: 'session_success', reason: 'task-finished', exitCode }
+        : { name: 'session_failure', reason: 'task-failed', exitCode };
+    }
+  }
+}
+
+/** Timers of Node.js take at most 2^31 - 1 ms; a job may have more time than that. */
+const LONGEST_SLEEP_MS = 2 ** 31 - 1;
+
+/** Calls back at the given time, unless the signal aborts before. */
+async function atTime(
+  clock: Clock,
+  timeMs: number,
+  signal: AbortSignal,
+  callback: () => void,
+): Promise<void> {
+  try {
+    for (let left = timeMs - clock.nowMs(); left > 0; left = timeMs - clock.nowMs())
+      await clock.sleep(Math.min(left, LONGEST_SLEEP_MS), signal);
+  } catch {
+    return;
+  }
+  if (!signal.aborted) callback();
+}

@@ -1,0 +1,77 @@
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { z } from 'zod';
+import { hasCode, messageOf } from '../core/errors.js';
+import { type KernelId, parseKernelId, parseSessionId, type SessionId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+
+/** A batch job that has been accepted and whose outcome has not been announced. */
+export interface BatchJobRecord {
+  readonly kernelId: KernelId;
+  readonly sessionId: SessionId;
+  readonly code: string;
+  /** When its time is up; null: never. */
+  readonly deadlineMs: number | null;
+  /** The runner has been given the command: it must never get it twice. */
+  readonly started: boolean;
+}
+
+const recordSchema = z.object({
+  version: z.literal(1),
+  kernelId: z.string().transform(parseKernelId),
+  sessionId: z.string().transform(parseSessionId),
+  code: z.string(),
+  deadlineMs: z.number().nullable(),
+  started: z.boolean(),
+});
+
+/** Keeps batch jobs over restarts of the daemon, one file a kernel. */
+export class BatchJournal {
+  readonly #directory: string;
+  readonly #logger: Logger;
+
+  constructor(options: { readonly directory: string; readonly logger: Logger }) {
+    this.#directory = options.directory;
+    this.#logger = options.logger;
+  }
+
+  async record(job: BatchJobRecord): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    await writeFileAtomic(this.#path(job.kernelId), `${JSON.stringify({ version: 1, ...job })}\n`, {
+      mode: 0o600,
+    });
+  }
+
+  /** Idempotent. */
+  async forget(kernelId: KernelId): Promise<void> {
+    await rm(this.#path(kernelId), { force: true });
+  }
+
+  /** Unreadable records are reported and left where they are. */
+  async load(): Promise<readonly BatchJobRecord[]> {
+    const jobs: BatchJobRecord[] = [];
+    for (const name of await this.#names()) {
+      const path = join(this.#directory, name);
+      try {
+        jobs.push(recordSchema.parse(JSON.parse(await readFile(path, 'utf8'))));
+      } catch (error) {
+        this.#logger.error('a batch job record cannot be read', { path, error: messageOf(error) });
+      }
+    }
+    return jobs;
+  }
+
+  async #names(): Promise<readonly string[]> {
+    try {
+      return (await readdir(this.#directory)).filter((name) => name.endsWith('.json'));
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return [];
+      throw error;
+    }
+  }
+
+  #path(kernelId: KernelId): string {
+    return join(this.#directory, `${kernelId}.json`);
+  }
+}

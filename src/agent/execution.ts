@@ -1,0 +1,97 @@
+import { RuntimeError } from '../core/errors.js';
+import type { AgentId, KernelId } from '../core/ids.js';
+import type { EventSink } from '../events/catalogue.js';
+import type { Kernel } from '../kernels/kernel.js';
+import type { KernelLifecycle } from '../kernels/kernel-lifecycle.js';
+import type { KernelRegistry } from '../kernels/kernel-registry.js';
+import type { ExecutionRequest, ExecutionResult } from '../runner/execution.js';
+import type { RunnerLinks } from './runner-links.js';
+
+interface ExecutionParts {
+  readonly agentId: AgentId;
+  readonly registry: KernelRegistry;
+  readonly lifecycle: KernelLifecycle;
+  readonly links: RunnerLinks;
+  readonly events: EventSink;
+}
+
+/** Runs code in kernels and tells about it (spec/kernel-runner.md 3.3). */
+export class Execution {
+  readonly #parts: ExecutionParts;
+
+  constructor(parts: ExecutionParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Waits for a restart that is under way, then starts or goes on with the run.
+   * @throws RuntimeError for a kernel that is not here.
+   */
+  async execute(
+    kernelId: KernelId,
+    request: Omit<ExecutionRequest, 'signal'>,
+    signal: AbortSignal,
+  ): Promise<ExecutionResult> {
+    const { agentId, registry, links, events } = this.#parts;
+    const kernel = registry.find(kernelId);
+    if (!kernel) throw notFound(kernelId);
+    await restartIsOver(kernel, signal);
+    const { sessionId } = kernel;
+    await events.publish(agentId, { name: 'execution_started', sessionId });
+    const result = await links.get(kernelId).execute({ ...request, signal });
+    if (result.status === 'finished')
+      await events.publish(agentId, { name: 'execution_finished', sessionId });
+    if (result.status === 'exec-timeout') await this.#timedOut(kernel);
+    return result;
+  }
+
+  async #timedOut(kernel: Kernel): Promise<void> {
+    const { agentId, lifecycle, events } = this.#parts;
+    const { id: kernelId, sessionId } = kernel;
+    await events.publish(agentId, { name: 'execution_timeout', sessionId });
+    // Its end is announced by an event; the caller gets the result now.
+    lifecycle
+      .destroy({ kernelId, sessionId, reason: 'exec-timeout', suppressEvents: false })
+      .catch(() => undefined);
+  }
+}
+
+/** The message of the original; managers show it to users. */
+export const notFound = (kernelId: KernelId): RuntimeError =>
+  new RuntimeError(`The container for kernel ${kernelId} is not found! (might be terminated--try it again)`);
+
+/** @throws RuntimeError when the kernel ends instead, or the signal's reason. */
+function restartIsOver(kernel: Kernel, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let forget = () => undefined as void;
+    const end = (settle: () => void) => {
+      forget();
+      signal.removeEventListener('abort', onAbort);
+      settle();
+    };
+    const onAbort = () => {
+      end(() => {
+        reject(signal.reason as Error);
+      });
+    };
+    const look = () => {
+      switch (kernel.state.name) {
+        case 'preparing':
+        case 'restarting':
+          return;
+        case 'running':
+          end(resolve);
+          return;
+        case 'terminating':
+        case 'terminated':
+          end(() => {
+            reject(notFound(kernel.id));
+          });
+      }
+    };
+    forget = kernel.observe(look);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    else look();
+  });
+}

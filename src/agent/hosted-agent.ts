@@ -1,0 +1,348 @@
+import type { FileListing, KernelBackend, KernelHandle } from '../backends/backend.js';
+import type { Clock } from '../core/clock.js';
+import { messageOf, RuntimeError } from '../core/errors.js';
+import type { AgentId, KernelId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import type { EventSink } from '../events/catalogue.js';
+import { KernelJournal } from '../kernels/kernel-journal.js';
+import { KernelLifecycle } from '../kernels/kernel-lifecycle.js';
+import { KernelRegistry } from '../kernels/kernel-registry.js';
+import type { LifecycleSettings } from '../kernels/lifecycle/parts.js';
+import type {
+  ImagePullRequest,
+  KernelCreationRequest,
+  KernelCreationResult,
+  KernelRestartResult,
+} from '../kernels/requests.js';
+import type { AgentResources, AgentUsage } from '../resources/index.js';
+import type { ExecutionResult } from '../runner/execution.js';
+import type { Agent, HardwareHealth, ServiceStatus } from './agent.js';
+import { BackgroundTasks } from './background-tasks.js';
+import { BatchJobs } from './batch-jobs.js';
+import { BatchJournal } from './batch-journal.js';
+import { Execution } from './execution.js';
+import { ImagePulls } from './image-pulls.js';
+import type { PortPool } from './port-pool.js';
+import { RunnerLinks } from './runner-links.js';
+
+/** What one agent is made of. Whoever makes it owns the parts and closes them; the agent closes what it makes. */
+export interface HostedAgentParts {
+  readonly agentId: AgentId;
+  readonly backend: KernelBackend;
+  readonly resources: AgentResources;
+  readonly ports: PortPool;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly settings: LifecycleSettings;
+  readonly node: AgentNode;
+  /** Where this agent's journals are: `<state>/agents/<id>`. */
+  readonly stateDirectory: string;
+  readonly journalDirectory: string;
+  readonly scalingGroup: string;
+}
+
+/** What an agent asks of the node around it. */
+export interface AgentNode {
+  hardwareInfo(): Promise<Readonly<Record<string, HardwareHealth>>>;
+  gpuAllocMap(agentId: AgentId): Readonly<Record<string, string>>;
+  /** Writes the new group to the configuration file. */
+  saveScalingGroup(agentId: AgentId, group: string): Promise<void>;
+}
+
+/** spec/rpc-functions.md 3.9.3. */
+const MAX_DOWNLOAD_BYTES = 1024 * 1024;
+/** Longest log text that one reply carries. */
+const MAX_LOG_BYTES = 8 * 1024 * 1024;
+const TERMINATED_WITH_AGENT = 'agent-termination';
+
+/** One agent: its kernels, ports, resources and everything that works on them. */
+export class HostedAgent implements Agent {
+  readonly id: AgentId;
+  readonly kernels: KernelRegistry;
+  readonly #parts: HostedAgentParts;
+  readonly #links: RunnerLinks;
+  readonly #lifecycle: KernelLifecycle;
+  readonly #execution: Execution;
+  readonly #batchJobs: BatchJobs;
+  readonly #tasks: BackgroundTasks;
+  readonly #pulls: ImagePulls;
+  #scalingGroup: string;
+  #isShutDown = false;
+
+  private constructor(parts: HostedAgentParts) {
+    const { agentId, backend, resources, ports, events, clock, metrics, settings } = parts;
+    const logger = parts.logger.child({ agentId });
+    this.#parts = parts;
+    this.id = agentId;
+    this.#scalingGroup = parts.scalingGroup;
+    this.kernels = new KernelRegistry(agentId, logger);
+    this.#links = new RunnerLinks({ logger, clock });
+    this.#lifecycle = new KernelLifecycle({
+      agentId,
+      backend,
+      registry: this.kernels,
+      journal: new KernelJournal({ stateDirectory: parts.journalDirectory, agentId, logger }),
+      resources,
+      ports,
+      runners: this.#links,
+      events,
+      clock,
+      logger,
+      metrics,
+      settings,
+    });
+    const registry = this.kernels;
+    this.#execution = new Execution({
+      agentId,
+      registry,
+      lifecycle: this.#lifecycle,
+      links: this.#links,
+      events,
+    });
+    this.#batchJobs = new BatchJobs({
+      agentId,
+      registry,
+      execution: this.#execution,
+      journal: new BatchJournal({ directory: `${parts.stateDirectory}/batch`, logger }),
+      events,
+      clock,
+      logger,
+    });
+    this.#tasks = new BackgroundTasks({ agentId, events, logger });
+    this.#pulls = new ImagePulls({
+      agentId,
+      images: backend.images,
+      tasks: this.#tasks,
+      events,
+      clock,
+      pullTimeoutMs: settings.pullTimeoutMs,
+    });
+  }
+
+  /** Brings back what an earlier run of the daemon left; resolves when the agent can take calls. */
+  static async start(parts: HostedAgentParts): Promise<HostedAgent> {
+    const agent = new HostedAgent(parts);
+    try {
+      await agent.#lifecycle.recover();
+      await agent.#batchJobs.recover();
+      await parts.events.publish(agent.id, { name: 'agent_started', reason: 'self-started' });
+      return agent;
+    } catch (error) {
+      await agent.#letGo();
+      throw error;
+    }
+  }
+
+  /** Kernels go on running. */
+  async stop(): Promise<void> {
+    await this.#letGo();
+    await this.#parts.events.publish(this.id, { name: 'agent_terminated', reason: 'shutdown' });
+  }
+
+  async #letGo(): Promise<void> {
+    await this.#batchJobs.close();
+    await this.#tasks.close();
+    await this.#lifecycle.close();
+    await this.#links.close();
+  }
+
+  get scalingGroup(): string {
+    return this.#scalingGroup;
+  }
+
+  hardwareInfo(): Promise<Readonly<Record<string, HardwareHealth>>> {
+    return this.#parts.node.hardwareInfo();
+  }
+
+  gpuAllocMap(): Promise<Readonly<Record<string, string>>> {
+    return Promise.resolve(this.#parts.node.gpuAllocMap(this.id));
+  }
+
+  resourceUsage(): AgentUsage {
+    return this.#parts.resources.usage();
+  }
+
+  async updateScalingGroup(group: string): Promise<void> {
+    await this.#parts.node.saveScalingGroup(this.id, group);
+    this.#scalingGroup = group;
+  }
+
+  async reset(signal: AbortSignal): Promise<void> {
+    const endings = [...this.kernels].map(({ id: kernelId, sessionId }) =>
+      this.#lifecycle.destroy({ kernelId, sessionId, reason: TERMINATED_WITH_AGENT, suppressEvents: false }),
+    );
+    await Promise.all(endings);
+    signal.throwIfAborted();
+  }
+
+  async shutdown(options: { readonly terminateKernels: boolean }, signal: AbortSignal): Promise<void> {
+    this.#isShutDown = true;
+    if (options.terminateKernels) await this.reset(signal);
+  }
+
+  createLocalNetwork(name: string): Promise<void> {
+    return this.#parts.backend.networks.createLocal(name);
+  }
+
+  destroyLocalNetwork(name: string): Promise<void> {
+    return this.#parts.backend.networks.destroyLocal(name);
+  }
+
+  checkAndPull(images: ReadonlyMap<string, ImagePullRequest>): Promise<ReadonlyMap<string, string>> {
+    return Promise.resolve(new Map([...images].map(([key, image]) => [key, this.#pulls.start(image)])));
+  }
+
+  isPulling(canonical: string): boolean {
+    return this.#pulls.isPulling(canonical);
+  }
+
+  assignPort(): Promise<number> {
+    return this.#parts.ports.assign();
+  }
+
+  releasePort(port: number): Promise<void> {
+    this.#parts.ports.release(port);
+    return Promise.resolve();
+  }
+
+  createKernels(
+    requests: readonly KernelCreationRequest[],
+    signal: AbortSignal,
+  ): Promise<readonly KernelCreationResult[]> {
+    if (this.#isShutDown)
+      return Promise.reject(
+        new RuntimeError(`agent ${this.id} is shut down and takes no new kernel: restart the daemon first`),
+      );
+    return this.#lifecycle.create(requests, signal);
+  }
+
+  restartKernel(
+    restart: Parameters<Agent['restartKernel']>[0],
+    signal: AbortSignal,
+  ): Promise<KernelRestartResult> {
+    return this.#lifecycle.restart(restart, signal);
+  }
+
+  destroyKernel(destroy: Parameters<Agent['destroyKernel']>[0]): Promise<void> {
+    return this.#lifecycle.destroy(destroy);
+  }
+
+  isCreating(kernelId: KernelId): boolean {
+    return this.#lifecycle.isCreating(kernelId);
+  }
+
+  isRunning(kernelId: KernelId): boolean {
+    return this.kernels.find(kernelId)?.state.name === 'running';
+  }
+
+  async pingKernel(
+    kernelId: KernelId,
+    signal: AbortSignal,
+  ): Promise<{ readonly startedAtSec: number } | null> {
+    this.kernels.get(kernelId);
+    const status = await this.#links.get(kernelId).status({ signal });
+    return status && { startedAtSec: status.startedAt };
+  }
+
+  syncKernelRegistry(known: Parameters<Agent['syncKernelRegistry']>[0]): Promise<void> {
+    return this.#lifecycle.sync(known);
+  }
+
+  purgeContainers(containers: Parameters<Agent['purgeContainers']>[0]): Promise<void> {
+    return this.#lifecycle.purge(containers);
+  }
+
+  dropKernelRegistry(kernelIds: readonly KernelId[]): Promise<void> {
+    return this.#lifecycle.drop(kernelIds);
+  }
+
+  execute(
+    kernelId: KernelId,
+    request: Parameters<Agent['execute']>[1],
+    signal: AbortSignal,
+  ): Promise<ExecutionResult> {
+    return this.#execution.execute(kernelId, request, signal);
+  }
+
+  triggerBatchExecution(batch: Parameters<Agent['triggerBatchExecution']>[0]): Promise<void> {
+    return this.#batchJobs.start(batch);
+  }
+
+  async interruptKernel(kernelId: KernelId): Promise<void> {
+    await this.#links.get(kernelId).interrupt();
+  }
+
+  async complete(
+    kernelId: KernelId,
+    text: string,
+    options: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<readonly unknown[] | null> {
+    const { status, suggestions } = await this.#links.get(kernelId).complete(text, options, { signal });
+    return status === 'finished' ? suggestions : null;
+  }
+
+  async logs(kernelId: KernelId): Promise<string> {
+    const { handle } = this.kernels.get(kernelId);
+    if (!handle) return '';
+    const bytes = await this.#parts.backend.logs(handle, { maxBytes: MAX_LOG_BYTES });
+    return Buffer.from(bytes).toString('utf8');
+  }
+
+  /** Never rejects because of the service: that is a `failed` result (spec/kernel-runner.md 3.11). */
+  async startService(
+    kernelId: KernelId,
+    service: string,
+    options: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<ServiceStatus> {
+    const kernel = this.kernels.get(kernelId);
+    if (kernel.request.config.internalData.blockServicePorts)
+      return { status: 'failed', error: 'operation blocked' };
+    const port = kernel.servicePorts.find(({ name }) => name === service);
+    const [first] = port?.containerPorts ?? [];
+    if (!port || first === undefined) return { status: 'failed', error: 'invalid service name' };
+    const { name, protocol, containerPorts } = port;
+    const request = { name, port: first, ports: containerPorts, protocol, options };
+    const { status, error } = await this.#links.get(kernelId).startService(request, { signal });
+    return status === 'failed' ? { status, error: error ?? 'the service did not start' } : { status };
+  }
+
+  async shutdownService(kernelId: KernelId, service: string): Promise<void> {
+    try {
+      await this.#links.get(kernelId).shutdownService(service);
+    } catch (error) {
+      this.#parts.logger.warn('service not shut down', { kernelId, service, error: messageOf(error) });
+    }
+  }
+
+  async uploadFile(kernelId: KernelId, path: string, data: Uint8Array): Promise<void> {
+    await this.#parts.backend.files.upload(this.#container(kernelId), path, data);
+  }
+
+  async downloadFile(kernelId: KernelId, path: string): Promise<Uint8Array> {
+    const { files } = this.#parts.backend;
+    return files.downloadArchive(this.#container(kernelId), path, MAX_DOWNLOAD_BYTES);
+  }
+
+  async downloadSingle(kernelId: KernelId, path: string): Promise<Uint8Array> {
+    const { files } = this.#parts.backend;
+    return files.downloadSingle(this.#container(kernelId), path, MAX_DOWNLOAD_BYTES);
+  }
+
+  async listFiles(kernelId: KernelId, path: string): Promise<FileListing> {
+    return this.#parts.backend.files.list(this.#container(kernelId), path);
+  }
+
+  /** @throws KeyError for a kernel that is not here, RuntimeError for one without a container so far. */
+  #container(kernelId: KernelId): KernelHandle {
+    const { handle } = this.kernels.get(kernelId);
+    if (handle) return handle;
+    throw new RuntimeError(`kernel ${kernelId} has no container yet: wait until it runs`, {
+      retryable: true,
+    });
+  }
+}
