@@ -6,6 +6,7 @@ Reads one object from standard input:
     curve               absent, or {server_public_key, public_key, secret_key} in Z85,
                         or {server_key_file, key_file}: files as zmq.auth writes them
     handshake_timeout   seconds, default 5
+    first_sequence      sequence number of the first call, default 0
     steps               list of lists of calls; the calls of one step run concurrently
     call                {method, body, order_key?, timeout?, repeat?}
 
@@ -75,6 +76,7 @@ async def main():
         serializer=lambda value: msgpack.packb(value, use_bin_type=True),
         deserializer=lambda data: msgpack.unpackb(data, raw=False),
     )
+    peer._client_seq_id = spec.get("first_sequence", 0)
     try:
         await peer.__aenter__()
     except Exception as error:
