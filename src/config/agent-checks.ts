@@ -108,14 +108,14 @@ const owners: Check = {
 
 const allocationMode: Check = {
   needs: ['resource.allocation-mode'],
-  *run({ agents }) {
+  *run({ agents, own }) {
     for (const values of agents) {
       const manual = values.get('resource.allocation-mode') === 'manual';
       const given = values.isWritten(ALLOCATIONS);
       if (manual && !given)
         yield {
           ...values.place('resource.allocation-mode'),
-          ...(values.isWritten('agent.id') ? agentOf(values) : {}),
+          ...(own === null ? {} : agentOf(values)),
           message: `On MANUAL mode, config must specify cpu and mem resource allocations${forAgent(values)}`,
         };
       if (!manual && given)

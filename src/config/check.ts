@@ -27,10 +27,11 @@ export function runChecks(
 ): { readonly problems: readonly ConfigProblem[]; readonly warnings: readonly ConfigWarning[] } {
   const problems: ConfigProblem[] = [];
   const warnings: ConfigWarning[] = [];
-  for (const { needs, severity, run } of checks) {
+  for (const check of checks) {
+    const { needs, severity } = check;
     if (![context.shared, ...context.agents].every((values) => needs.every((path) => values.has(path))))
       continue;
-    (severity === 'warning' ? warnings : problems).push(...run(context));
+    (severity === 'warning' ? warnings : problems).push(...check.run(context));
   }
   return { problems: distinct(problems), warnings: distinct(warnings) };
 }

@@ -83,13 +83,14 @@ function problemOf(
   const given =
     key.secret === true || (!written && variable === undefined) ? '' : `, but given ${shown(value)}`;
   // An absent key of a table that stands is missed at the table.
-  const around = raw.get(key.path.slice(0, key.path.lastIndexOf('.')));
+  const dot = key.path.lastIndexOf('.');
+  const around = raw.get(key.path.slice(0, dot));
   const position = (written ?? (variable === undefined ? around : undefined))?.positionOf(
     written ? partPath(error) : [],
   );
   return {
-    key: written?.label ?? key.path,
-    message: `${messageOf(error)}${given}`,
+    key: written?.label ?? (around ? `${around.label}${key.path.slice(dot)}` : key.path),
+    message: messageOf(error).includes('but given') ? messageOf(error) : `${messageOf(error)}${given}`,
     origin:
       variable === undefined ? (written?.origin ?? around?.origin ?? 'default') : `environment ${variable}`,
     expected: key.parse.expects,
@@ -112,10 +113,10 @@ const isFromEnvironment = (path: string, env: Environment): boolean =>
 
 /** JSON where there is one, bounded. */
 function shown(value: unknown): string {
-  const text = JSON.stringify(value, (_key, part: unknown) =>
+  if (value === undefined) return 'nothing';
+  return JSON.stringify(value, (_key, part: unknown) =>
     typeof part === 'bigint' ? String(part) : part,
-  );
-  return (text ?? 'nothing').slice(0, 120);
+  ).slice(0, 120);
 }
 
 /** Formats are checked by the parsers, where all complaints are collected; convict only layers. */

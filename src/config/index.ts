@@ -5,7 +5,13 @@ export { formatHostPort, isLoopback } from './host-port.js';
 export type { HostPort } from './host-port.js';
 export type { PortRange } from './formats.js';
 export type { HostFacts } from './host-facts.js';
-export { detectHosts, detectInstance, findAddressInSubnet, reportedAddresses } from './identity.js';
+export {
+  detectHosts,
+  detectInstance,
+  findAddressInSubnet,
+  localAddresses,
+  reportedAddresses,
+} from './identity.js';
 export type {
   DetectedHosts,
   HostDetection,

@@ -74,7 +74,8 @@ function compiled(
   warnings: readonly ConfigWarning[],
 ): LoadedConfig {
   const { config, problems, warnings: more } = compileConfig(input);
-  if (config === null || earlier.length > 0) throw new ConfigError([...earlier, ...problems].sort(byPlace));
+  if (config === null || earlier.length > 0)
+    throw new ConfigError(distinct([...earlier, ...problems]).sort(byPlace));
   return {
     config,
     warnings: [...warnings, ...more],
@@ -84,6 +85,11 @@ function compiled(
     },
   };
 }
+
+/** An entry's missing key is seen when it is read and again when it is laid over the shared ones. */
+const distinct = (problems: readonly ConfigProblem[]): ConfigProblem[] => [
+  ...new Map(problems.map((problem) => [`${problem.key}\0${problem.message}`, problem])).values(),
+];
 
 /** In the order of the file; what has no place stands first. */
 const byPlace = (a: ConfigProblem, b: ConfigProblem): number =>

@@ -169,6 +169,27 @@ const ignoredCredentials: Check = {
   },
 };
 
+/** Bounds of one caller that reach those of all let one caller shut the others out. */
+const limits: Check = {
+  needs: [
+    'splenium.limits.max-in-flight-per-peer',
+    'splenium.limits.max-in-flight',
+    'splenium.limits.max-running',
+    'splenium.limits.max-queued-per-peer',
+    'splenium.limits.max-queued',
+  ],
+  severity: 'warning',
+  *run(context) {
+    for (const [one, all] of [
+      ['max-in-flight-per-peer', 'max-in-flight'],
+      ['max-in-flight-per-peer', 'max-running'],
+      ['max-queued-per-peer', 'max-queued'],
+    ] as const)
+      if (context.shared.get(`splenium.limits.${one}`) >= context.shared.get(`splenium.limits.${all}`))
+        yield problem(context, `splenium.limits.${all}`, `not above ${one}: one caller can take it all`);
+  },
+};
+
 /** 26.x managers refuse the old name in their own agents; here it still reads. */
 const oldScalingGroup: Check = {
   needs: ['splenium.manager-version'],
@@ -198,5 +219,6 @@ export const NODE_CHECKS: readonly Check[] = [
   coredump,
   deafKeys,
   ignoredCredentials,
+  limits,
   oldScalingGroup,
 ];

@@ -26,7 +26,8 @@ export interface OverlaidValues {
  */
 export function applyOverlay(values: RawValues, overlay: Overlay, origin: string): OverlaidValues {
   const steps = [
-    (before: RawValues) => replaceTables(before, ['redis'], { redis: overlay['config/redis'] }, origin),
+    (before: RawValues) =>
+      replaceTables(before, ['redis'], { redis: overlay['config/redis'] }, `${origin} config/redis`),
     (before: RawValues) => replaceAgentTables(before, overlay['config/agent'], origin),
     (before: RawValues) => replaceOwners(before, overlay['config/container'], origin),
     (before: RawValues) => replacePlugins(before, overlay['config/plugins/accelerator'], origin),

@@ -1,65 +1,148 @@
-import { copyFile, open, readFile, rename } from 'node:fs/promises';
+import { chmod, copyFile, open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { randomUUID } from 'node:crypto';
 import { type AST, parseTOML } from 'toml-eslint-parser';
 import { keysOf } from './toml-document.js';
 
 /**
  * Writes an agent's scaling group back to the file it was configured from, keeping every comment and blank
  * (spec/rpc-functions.md 3.2): `[agent]` in single-agent mode, else the `[[agents]]` entry with that id. No such
- * entry: the file stays as it is. The old file stays beside it as `.bak`.
+ * entry: the file stays as it is. The old text stays beside it as `.bak`. Mode and owner's bits are kept, a symbolic
+ * link is followed, and whoever reads meanwhile sees the old file or the new one.
+ * @throws the file system's own error; the file is then as it was.
  */
 export async function updateScalingGroup(file: string, agentId: string, group: string): Promise<void> {
-  const text = await readFile(file, 'utf8');
-  await copyFile(file, `${file}.bak`);
-  const temporary = `${file}.${String(process.pid)}.new`;
-  const handle = await open(temporary, 'w');
+  const target = await realpath(file);
+  const text = await readFile(target, 'utf8');
+  const changed = withScalingGroup(text, agentId, group);
+  if (changed === text) return;
+  await copyFile(target, `${target}.bak`);
+  const { mode } = await stat(target);
+  const temporary = `${target}.${randomUUID()}.new`;
   try {
-    await handle.writeFile(withScalingGroup(text, agentId, group));
+    const handle = await open(temporary, 'wx', mode & 0o777);
+    try {
+      await handle.writeFile(changed);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await chmod(temporary, mode & 0o777);
+    await rename(temporary, target);
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined);
+    throw error;
+  }
+  await syncDirectory(dirname(target));
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
     await handle.sync();
   } finally {
     await handle.close();
   }
-  await rename(temporary, file);
 }
 
+/** In the order in which they win when read. */
 const KEYS = ['scaling-group', 'scaling_group', 'initial-resource-group-name', 'initial_resource_group_name'];
+
+/** One `key = value` of the file with the full path of its value. */
+interface Setting {
+  readonly path: string;
+  readonly entry: AST.TOMLKeyValue;
+  /** Written inside braces, where a new key goes on the same line. */
+  readonly inline: boolean;
+}
 
 /** The text with the group replaced or added; pure. */
 export function withScalingGroup(text: string, agentId: string, group: string): string {
-  const tables = parseTOML(text, { tomlVersion: '1.0.0' }).body[0].body;
-  const several = tables.some((node) => node.type === 'TOMLTable' && node.resolvedKey[0] === 'agents');
-  const table = tables.find(
-    (node): node is AST.TOMLTable =>
-      node.type === 'TOMLTable' &&
-      (several ? isEntryOf(node, agentId) : node.resolvedKey.join('.') === 'agent'),
+  const program = parseTOML(text, { tomlVersion: '1.0.0' }).body[0];
+  const settings = [...settingsOf(program.body, [])];
+  const section = sectionOf(program.body, settings, agentId);
+  if (section === null) return text;
+  const inSection = settings.filter(
+    ({ path }) => path.startsWith(`${section}.`) && !path.slice(section.length + 1).includes('.'),
   );
-  if (!table) return text;
   const quoted = JSON.stringify(group);
-  const existing = table.body.find((entry) => KEYS.includes(keysOf(entry.key).join('.')));
-  if (existing) return splice(text, existing.value.range, quoted);
-  // After the last key of the table, with its indentation, so that trailing comments stay where they are.
-  const last = table.body.at(-1);
-  const lineStart = text.lastIndexOf('\n', (last ?? table).range[0]) + 1;
+  const existing = KEYS.map((key) => inSection.find(({ path }) => path === `${section}.${key}`)).find(
+    (setting) => setting !== undefined,
+  );
+  if (existing) return splice(text, existing.entry.value.range, quoted);
+  const last = inSection.at(-1);
+  if (!last) return withFirstKey(text, program.body, section, quoted);
+  const [, end] = last.entry.range;
+  if (last.inline) return splice(text, [end, end], `, scaling-group = ${quoted}`);
+  // On a line of its own after the last key, spelled and indented like it, so that trailing comments stay in place.
+  const lineStart = text.lastIndexOf('\n', last.entry.range[0]) + 1;
   const indentation = /^[ \t]*/.exec(text.slice(lineStart))?.[0] ?? '';
-  const header = text.indexOf('\n', last ? last.range[1] : table.key.range[1]);
-  const at = header < 0 ? text.length : header;
-  return splice(text, [at, at], `\n${indentation}scaling-group = ${quoted}`);
+  const written = text.slice(...last.entry.key.range);
+  const prefix = written.includes('.') ? written.slice(0, written.lastIndexOf('.') + 1) : '';
+  return insertLine(text, end, `${indentation}${prefix}scaling-group = ${quoted}`);
 }
 
-function isEntryOf(table: AST.TOMLTable, agentId: string): boolean {
-  const [array, index, section] = table.resolvedKey;
-  if (
-    array !== 'agents' ||
-    typeof index !== 'number' ||
-    section !== 'agent' ||
-    table.resolvedKey.length !== 3
-  )
-    return false;
-  return table.body.some(
-    (entry) =>
-      keysOf(entry.key).join('.') === 'id' &&
+function* settingsOf(
+  body: readonly (AST.TOMLKeyValue | AST.TOMLTable)[],
+  prefix: readonly (string | number)[],
+  inline = false,
+): Generator<Setting> {
+  for (const node of body)
+    if (node.type === 'TOMLTable') yield* settingsOf(node.body, node.resolvedKey);
+    else yield* settingOf(node, [...prefix, ...keysOf(node.key)], inline);
+}
+
+function* settingOf(
+  entry: AST.TOMLKeyValue,
+  path: readonly (string | number)[],
+  inline: boolean,
+): Generator<Setting> {
+  yield { path: path.join('.'), entry, inline };
+  if (entry.value.type === 'TOMLInlineTable') yield* settingsOf(entry.value.body, path, true);
+  if (entry.value.type === 'TOMLArray')
+    for (const [index, item] of entry.value.elements.entries())
+      if (item.type === 'TOMLInlineTable') yield* settingsOf(item.body, [...path, index], true);
+}
+
+/** `agent`, or `agents.1.agent` of the first entry with that id; null: none. */
+function sectionOf(
+  body: readonly (AST.TOMLKeyValue | AST.TOMLTable)[],
+  settings: readonly Setting[],
+  agentId: string,
+): string | null {
+  const several =
+    settings.some(({ path }) => /^agents\.\d/.test(path)) ||
+    body.some((node) => node.type === 'TOMLTable' && node.resolvedKey[0] === 'agents');
+  if (!several) return 'agent';
+  const id = settings.find(
+    ({ path, entry }) =>
+      /^agents\.\d+\.agent\.id$/.test(path) &&
       entry.value.type === 'TOMLValue' &&
       entry.value.value === agentId,
   );
+  return id ? id.path.slice(0, -'.id'.length) : null;
+}
+
+/** The table stands, but is empty. */
+function withFirstKey(
+  text: string,
+  body: readonly (AST.TOMLKeyValue | AST.TOMLTable)[],
+  section: string,
+  quoted: string,
+): string {
+  const table = body.find(
+    (node): node is AST.TOMLTable => node.type === 'TOMLTable' && node.resolvedKey.join('.') === section,
+  );
+  return table ? insertLine(text, table.key.range[1], `scaling-group = ${quoted}`) : text;
+}
+
+/** Puts a line after the one that this place is on. */
+function insertLine(text: string, place: number, line: string): string {
+  const newline = text.indexOf('\n', place);
+  if (newline < 0) return `${text}\n${line}`;
+  const ending = text[newline - 1] === '\r' ? '\r\n' : '\n';
+  const at = ending === '\r\n' ? newline - 1 : newline;
+  return splice(text, [at, at], `${ending}${line}`);
 }
 
 const splice = (text: string, [start, end]: readonly [number, number], replacement: string): string =>

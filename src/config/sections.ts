@@ -41,8 +41,8 @@ export function readTables(
   definition: TableDefinition = SCHEMA,
 ): ReadTables {
   const reader = new TableReader(source, [], false);
-  const { agents: _agents, ...shared } = table;
-  reader.read(shared, definition, '', []);
+  const shared = Object.entries(table).filter(([name]) => name !== 'agents');
+  reader.read(Object.fromEntries(shared), definition, '', []);
   return reader;
 }
 

@@ -23,7 +23,7 @@ export function parseTomlDocument(text: string, file: string): TomlDocument {
   const positions = collectPositions(ast);
   return {
     file,
-    values: getStaticTOMLValue(ast) as RawTable,
+    values: getStaticTOMLValue(ast),
     positionOf: (path) => positions.get(pathKey(path)),
   };
 }

@@ -6,7 +6,9 @@ export function tomlValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'number') return Number.isFinite(value) ? String(value) : 'nan';
   if (Array.isArray(value)) return `[${value.map(tomlValue).join(', ')}]`;
-  if (!isTable(value)) return String(value);
+  if (value instanceof Date) return value.toISOString();
+  if (!isTable(value))
+    return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? Number(part) : part));
   const pairs = Object.entries(value).map(([name, part]) => `${tomlKey(name)} = ${tomlValue(part)}`);
   return pairs.length === 0 ? '{}' : `{ ${pairs.join(', ')} }`;
 }

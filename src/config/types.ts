@@ -184,17 +184,24 @@ export interface ApiTimeouts {
   readonly pushTimeoutMs: number | null;
 }
 
-/** Bounds on everything a peer controls; a superset of callosum's `PeerLimits` and the codec's limits. */
+/** Bounds on everything a peer controls; a superset of callosum's `PeerLimits`. */
 export interface LimitsConfig {
   readonly maxMessageBytes: number;
   readonly maxInFlightPerPeer: number;
   readonly maxInFlight: number;
+  readonly maxInFlightBytesPerPeer: number;
+  readonly maxInFlightBytes: number;
+  readonly maxRunning: number;
   readonly maxQueuedPerPeer: number;
   readonly maxQueued: number;
   readonly maxQueuedBytesPerPeer: number;
+  readonly maxQueuedBytes: number;
   readonly maxConnections: number;
-  readonly handshakeTimeoutMs: number;
+  /** `handshake-timeout-sec`. */
+  readonly maxHandshakeMs: number;
+  /** The codec's `maxDepth`. */
   readonly maxNestingDepth: number;
+  /** The codec's, of one message. */
   readonly maxItems: number;
 }
 

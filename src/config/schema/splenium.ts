@@ -80,11 +80,21 @@ export const splenium = table('What the original has no key for.', {
     'max-message-bytes': key('Largest message, also after decompression', size(1024), '16M', {
       unit: 'bytes',
     }),
-    'max-in-flight-per-peer': key('Calls of one caller that run at once', integerFrom(1), 1024),
-    'max-in-flight': key('Calls of all callers that run at once', integerFrom(1), 4096),
+    'max-in-flight-per-peer': key('Unanswered calls of one caller', integerFrom(1), 1024),
+    'max-in-flight': key('Unanswered calls of all callers', integerFrom(1), 4096),
+    'max-in-flight-bytes-per-peer': key('Arguments of one caller’s unanswered calls', size(1024), '64M', {
+      unit: 'bytes',
+    }),
+    'max-in-flight-bytes': key('Arguments of all unanswered calls', size(1024), '256M', { unit: 'bytes' }),
+    'max-running': key(
+      'Calls served at the same moment; above max-in-flight-per-peer, so that no caller takes them all',
+      integerFrom(1),
+      2048,
+    ),
     'max-queued-per-peer': key('Messages that wait for one caller', integerFrom(1), 2048),
     'max-queued': key('Messages that wait for all callers', integerFrom(1), 16_384),
     'max-queued-bytes-per-peer': key('Bytes that wait for one caller', size(1024), '64M', { unit: 'bytes' }),
+    'max-queued-bytes': key('Bytes that wait for all callers', size(1024), '256M', { unit: 'bytes' }),
     'max-connections': key('Connections at once', integerFrom(1), 1024),
     'handshake-timeout-sec': key('Time for TCP connect and CURVE', parsePositive, 10, { unit: 's' }),
     'max-nesting-depth': key('Nesting of one message', integerFrom(1), 64),
