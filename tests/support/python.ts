@@ -25,6 +25,11 @@ export class PythonScript {
     this.#process.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#complaints += text;
     });
+    this.write(input);
+  }
+
+  /** One more JSON value on standard input, for a script that takes several. */
+  write(input: unknown): void {
     this.#process.stdin.write(`${JSON.stringify(input)}\n`);
   }
 
