@@ -47,7 +47,9 @@ export class ProcessGroups {
 
   /** Ends all groups: SIGTERM, and SIGKILL for what is left after the grace time. */
   async endAll(graceMs: number): Promise<void> {
-    for (const group of this.#groups) signalGroup(group, 'SIGTERM');
+    // An interactive shell ignores SIGTERM, but not that its terminal is gone.
+    for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+      for (const group of this.#groups) signalGroup(group, signal);
     const deadline = performance.now() + graceMs;
     while (performance.now() < deadline && [...this.#groups].some(groupExists))
       await new Promise((resolve) => setTimeout(resolve, 20));

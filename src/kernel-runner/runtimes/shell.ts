@@ -22,9 +22,17 @@ const NOT_STARTED = 127;
 /** Descriptor on which the shell tells exit codes; markers go to 4 and 5, which user code cannot redirect. */
 const CONTROL = 3;
 
+interface RunningQuery {
+  readonly number: number;
+  readonly finish: (exitCode: number) => void;
+  started: boolean;
+  interrupted: boolean;
+}
+
 /**
- * One interactive shell that reads our lines. Interactive because only then SIGINT gives up the running command
- * and keeps the shell, and an error in a special built-in does not end it.
+ * One shell that reads our lines. Bash is interactive, because only then SIGINT gives up the running command and
+ * keeps the shell. Other shells are not: an interactive dash throws away, on any error, what it has read ahead, and
+ * with it the end of the run. There an interrupt and a syntax error end the shell, and the next query starts anew.
  */
 class ShellProcess {
   readonly #parts: RuntimeParts;
@@ -35,7 +43,7 @@ class ShellProcess {
   readonly exited: Promise<number>;
   #alive = true;
   #number = 0;
-  #running: { readonly number: number; readonly finish: (exitCode: number) => void } | undefined;
+  #running: RunningQuery | undefined;
 
   private constructor(
     parts: RuntimeParts,
@@ -72,7 +80,7 @@ class ShellProcess {
     const [out, err] = pipes;
     if (!out || !err) throw new Error('no pipes');
     const isBash = basename(path) === 'bash';
-    const child = spawn(path, isBash ? ['--noprofile', '--norc', '--noediting', '-i'] : ['-i'], {
+    const child = spawn(path, isBash ? ['--noprofile', '--norc', '--noediting', '-i'] : [], {
       cwd: parts.work,
       env: { ...parts.environment(), PS1: '', PS2: '', ENV: '' },
       stdio: ['pipe', out.writeFd, err.writeFd, 'pipe', out.writeFd, err.writeFd],
@@ -97,13 +105,13 @@ class ShellProcess {
     if (child.pid !== undefined) parts.groups.add(child.pid);
     const shell = new ShellProcess(parts, child, secret, pumps);
     // An interactive bash prints "exit" when it exits.
-    if (isBash) shell.#line('set +H; exit() { builtin exit "$@" 2>/dev/null; }');
-    shell.#line('PS1=; PS2=; export -n PS1 PS2 2>/dev/null');
+    if (isBash) shell.#line('set +H; exit() { builtin exit "$@" 2>/dev/null; }; export -n PS1 PS2');
     await new Promise<number>((finish) => {
-      shell.#running = { number: 0, finish };
+      shell.#running = { number: 0, finish, started: false, interrupted: false };
       shell.#line(shell.#epilogue(0));
     });
     shell.#running = undefined;
+    if (!shell.alive) throw new Error('it ended at its start');
     return shell;
   }
 
@@ -116,8 +124,11 @@ class ShellProcess {
     const file = join(this.#parts.privateDirectory, 'query.sh');
     writeFileSync(file, code, { mode: 0o600 });
     const exitCode = await new Promise<number>((finish) => {
-      this.#running = { number, finish };
-      this.#line(`eval "$(cat ${quote(file)})" </dev/null 3>&- 4>&- 5>&-`);
+      this.#running = { number, finish, started: false, interrupted: false };
+      this.#line(
+        `__runner_code=$(cat ${quote(file)}); ${this.#tell(number, 'started')}; (exit $__runner_status); ` +
+          'eval "$__runner_code" </dev/null 3>&- 4>&- 5>&-',
+      );
       this.#line(this.#epilogue(number));
       if (!this.#alive) void this.exited.then(finish);
     });
@@ -126,10 +137,10 @@ class ShellProcess {
   }
 
   interrupt(): void {
-    if (!this.#running || !this.#alive || this.#process.pid === undefined) return;
-    signalGroup(this.#process.pid, 'SIGINT');
-    // The signal may have met the shell while it was writing the end of the run: say it again, the number tells.
-    this.#line(this.#epilogue(this.#running.number));
+    const running = this.#running;
+    if (!running || !this.#alive) return;
+    running.interrupted = true;
+    if (running.started) this.#signal(running);
   }
 
   async close(): Promise<void> {
@@ -137,11 +148,22 @@ class ShellProcess {
     await this.exited;
   }
 
+  #signal(running: RunningQuery): void {
+    if (this.#process.pid === undefined) return;
+    signalGroup(this.#process.pid, 'SIGINT');
+    // The signal may have met the shell while it was writing the end of the run: say it again, the number tells.
+    this.#line(this.#epilogue(running.number));
+  }
+
   /** Tells the exit code, marks both pipes, and leaves `$?` as it was. */
   #epilogue(number: number): string {
     const marker = `\\036${this.#secret}${String(number).padStart(8, '0')}\\036`;
-    const tell = `printf '%s %s\\n' ${String(number)} "$__runner_status" >&${String(CONTROL)}`;
+    const tell = this.#tell(number, '$__runner_status');
     return `__runner_status=$?; printf '${marker}' >&4; printf '${marker}' >&5; ${tell}; (exit $__runner_status)`;
+  }
+
+  #tell(number: number, what: string): string {
+    return `printf '%s %s\\n' ${String(number)} "${what}" >&${String(CONTROL)}`;
   }
 
   #line(text: string): void {
@@ -149,11 +171,17 @@ class ShellProcess {
   }
 
   #hear(line: string): void {
-    const [number, exitCode] = line.split(' ').map(Number);
+    const [number, what] = line.split(' ');
     const running = this.#running;
-    if (running === undefined || number !== running.number) return;
+    if (running === undefined || Number(number) !== running.number) return;
+    if (what === 'started') {
+      running.started = true;
+      if (running.interrupted) this.#signal(running);
+      return;
+    }
+    running.started = false;
     void Promise.all(this.#pumps.map((pump) => pump.marker(running.number))).then(() => {
-      running.finish(exitCode ?? 0);
+      running.finish(Number(what));
     });
   }
 
@@ -173,6 +201,8 @@ export class ShellRuntime implements Runtime {
   readonly #path: string;
   readonly #parts: RuntimeParts;
   #shell: ShellProcess | undefined;
+  #starting = false;
+  #interruptedEarly = false;
 
   constructor(path: string, parts: RuntimeParts) {
     this.#path = path;
@@ -180,15 +210,21 @@ export class ShellRuntime implements Runtime {
   }
 
   async execute(code: string): Promise<number> {
+    this.#interruptedEarly = false;
+    this.#starting = true;
     try {
       if (this.#shell && !this.#shell.alive) await this.#replaceDead(this.#shell);
       this.#shell ??= await ShellProcess.start(this.#path, this.#parts);
     } catch (error) {
       this.#parts.sink.say(`cannot start ${this.#path}: ${messageOf(error)}`);
       return NOT_STARTED;
+    } finally {
+      this.#starting = false;
     }
     const shell = this.#shell;
-    const exitCode = await shell.run(code);
+    const running = shell.run(code);
+    if (this.#interruptedEarly) shell.interrupt();
+    const exitCode = await running;
     if (!shell.alive) {
       this.#shell = undefined;
       if (exitCode < 0)
@@ -200,7 +236,8 @@ export class ShellRuntime implements Runtime {
   }
 
   interrupt(): void {
-    this.#shell?.interrupt();
+    if (this.#starting) this.#interruptedEarly = true;
+    else this.#shell?.interrupt();
   }
 
   complete(text: string): Promise<string[]> {
