@@ -1,4 +1,4 @@
-import { text } from './wire/scalars.js';
+import { orNil, text } from './wire/scalars.js';
 import type { ManagerVersion, Method, Parameter } from './method.js';
 import { optional } from './method.js';
 import { adminMethods } from './methods/admin.js';
@@ -57,7 +57,7 @@ export function parametersOf(method: Method): readonly Parameter[] {
 }
 
 const AGENT_ID_DOC = 'Which agent of the node; absent or nil: the default agent.';
-const agentIdValue = text.nullable().describe('str or nil');
+const agentIdValue = orNil(text);
 const AGENT_ID = optional('agent_id', agentIdValue, null, AGENT_ID_DOC);
 const KEYWORD_AGENT_ID = optional('agent_id', agentIdValue, null, AGENT_ID_DOC, { keywordOnly: true });
 

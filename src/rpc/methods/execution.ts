@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { agentMethod, required } from '../method.js';
 import { executionResult, executionResultToWire } from '../wire/execution.js';
 import { completionResult } from '../wire/results.js';
-import { anyMap, float, int, kernelId, nothing, sessionId, text } from '../wire/scalars.js';
+import { anyMap, float, int, kernelId, nothing, orNil, sessionId, text } from '../wire/scalars.js';
 
 const kernel = required('kernel_id', kernelId, 'The kernel.');
 const session = required('session_id', sessionId, 'The session the kernel belongs to.');
@@ -16,19 +16,11 @@ export const executionMethods = [
       session,
       kernel,
       required('api_version', int, '1 splits the output streams; 2 and above answer with one console list.'),
-      required(
-        'run_id',
-        text.nullable().describe('str or nil'),
-        'Of the run to go on with; nil makes one up.',
-      ),
+      required('run_id', orNil(text), 'Of the run to go on with; nil makes one up.'),
       required('mode', text, 'query, batch, input or continue.'),
       required('code', text, 'Code for query, the answer for input.'),
       required('opts', anyMap, 'For batch: the commands clean, build and exec.'),
-      required(
-        'flush_timeout',
-        float.nullable().describe('float or nil'),
-        'Seconds to collect output; nil: no limit.',
-      ),
+      required('flush_timeout', orNil(float), 'Seconds to collect output; nil: no limit.'),
     ],
     returns: executionResult,
     repeat: 'unsafe',
@@ -51,14 +43,9 @@ export const executionMethods = [
       session,
       kernel,
       required('code', text, 'The command.'),
-      required(
-        'timeout',
-        float.nullable().describe('float or nil'),
-        'Seconds; 0 expires at once, nil never.',
-        {
-          nameIn26: 'timeout_seconds',
-        },
-      ),
+      required('timeout', orNil(float), 'Seconds; 0 expires at once, nil never.', {
+        nameIn26: 'timeout_seconds',
+      }),
     ],
     returns: nothing,
     repeat: 'unsafe',

@@ -3,7 +3,7 @@ import { NotImplementedError } from '../../core/errors.js';
 import { agentMethod, optional, required } from '../method.js';
 import { imagePullRequest } from '../wire/kernel-creation.js';
 import { backgroundTask } from '../wire/results.js';
-import { anyMap, bool, imageRef, kernelId, mapOf, text } from '../wire/scalars.js';
+import { anyMap, bool, imageRef, kernelId, mapOf, orNil, text } from '../wire/scalars.js';
 
 /** Functions over images (spec/rpc-functions.md 3.4 and 3.9.2). */
 export const imageMethods = [
@@ -64,9 +64,9 @@ export const imageMethods = [
     params: [
       required('kernel_id', kernelId, 'The kernel.'),
       required('subdir', text, 'Directory below the image commit path.'),
-      optional('canonical', text.nullable(), null, 'Name of the new image.', { keywordOnly: true }),
-      optional('filename', text.nullable(), null, 'File to export the image to.', { keywordOnly: true }),
-      optional('extra_labels', mapOf(text).nullable(), null, 'Labels of the new image.', {
+      optional('canonical', orNil(text), null, 'Name of the new image.', { keywordOnly: true }),
+      optional('filename', orNil(text), null, 'File to export the image to.', { keywordOnly: true }),
+      optional('extra_labels', orNil(mapOf(text)), null, 'Labels of the new image.', {
         keywordOnly: true,
       }),
     ],

@@ -26,6 +26,7 @@ import {
   imageRef,
   kernelId,
   nothing,
+  orNil,
   sessionId,
   text,
 } from '../wire/scalars.js';
@@ -107,7 +108,7 @@ export const kernelMethods = [
     params: [
       kernel,
       session,
-      optional('reason', enumText.nullable().describe('enum-str or nil'), null, 'Default: user-requested.'),
+      optional('reason', orNil(enumText), null, 'Default: user-requested.'),
       optional('suppress_events', bool, false, 'Send no event about the end.'),
     ],
     returns: nothing,
@@ -205,9 +206,7 @@ export const kernelMethods = [
   nodeMethod({
     name: 'list_kernels',
     doc: 'Describes the kernels of one agent, or of every agent of this node.',
-    params: [
-      optional('agent_id', text.nullable().describe('str or nil'), null, 'Absent or nil: all agents.'),
-    ],
+    params: [optional('agent_id', orNil(text), null, 'Absent or nil: all agents.')],
     returns: z.array(kernelDescription).describe('array<KernelDescription>'),
     repeat: 'safe',
     handler: (args, { node }) => node.agents.listKernels(args.agent_id).map(descriptionToWire),
@@ -215,15 +214,7 @@ export const kernelMethods = [
   nodeMethod({
     name: 'describe_kernel',
     doc: 'Describes one kernel, wherever on this node it is.',
-    params: [
-      kernel,
-      optional(
-        'agent_id',
-        text.nullable().describe('str or nil'),
-        null,
-        'Absent or nil: look on all agents.',
-      ),
-    ],
+    params: [kernel, optional('agent_id', orNil(text), null, 'Absent or nil: look on all agents.')],
     returns: kernelDescription,
     repeat: 'safe',
     handler: (args, { node }) => descriptionToWire(node.agents.describeKernel(args.kernel_id, args.agent_id)),

@@ -16,6 +16,11 @@ export const bytes = z
 export const anything = z.unknown().describe('any');
 export const nothing = z.null().describe('nil');
 
+/** The type or nil. */
+export function orNil<Value extends z.ZodType>(value: Value) {
+  return value.nullable().describe(`${value.description ?? 'any'} or nil`);
+}
+
 /** Integers beyond 2^53 arrive as bigint and are none of ours. */
 export const int = z.int().describe('int');
 /** An integral float may arrive as an integer, and so may a `Decimal` of some caller. */
