@@ -213,7 +213,7 @@ function limitsOf(values: EffectiveValues): LimitsConfig {
     maxQueuedBytesPerPeer: values.get('splenium.limits.max-queued-bytes-per-peer'),
     maxQueuedBytes: values.get('splenium.limits.max-queued-bytes'),
     maxConnections: values.get('splenium.limits.max-connections'),
-    maxHandshakeMs: values.get('splenium.limits.handshake-timeout-sec') * 1000,
+    handshakeTimeoutMs: values.get('splenium.limits.handshake-timeout-sec') * 1000,
     maxNestingDepth: values.get('splenium.limits.max-nesting-depth'),
     maxItems: values.get('splenium.limits.max-items'),
   };

@@ -56,13 +56,15 @@ function documentation(definition: KeyDefinition): string {
       ? ['required']
       : definition.default === null
         ? ['unset by default']
-        : [`default ${tomlValue(definition.default)}`]),
+        : definition.sample === undefined
+          ? []
+          : [`default ${tomlValue(definition.default)}`]),
     ...(definition.aliases ? [`also ${definition.aliases.join(', ')}`] : []),
     ...(definition.env === undefined ? [] : [`environment ${definition.env}`]),
     ...(definition.perAgent === true ? ['per agent'] : []),
     ...(definition.unused === true ? ['not used here'] : []),
   ];
-  return `${definition.doc}: ${facts.join('; ')}.`;
+  return `${definition.doc}. Value: ${facts.join('; ')}.`;
 }
 
 /** Comment lines of `##`, so that a line with one `#` is always a setting. */

@@ -184,7 +184,7 @@ export interface ApiTimeouts {
   readonly pushTimeoutMs: number | null;
 }
 
-/** Bounds on everything a peer controls; a superset of callosum's `PeerLimits`. */
+/** Bounds on everything a peer controls; callosum's `PeerLimits` and the codec's limits. */
 export interface LimitsConfig {
   readonly maxMessageBytes: number;
   readonly maxInFlightPerPeer: number;
@@ -197,8 +197,8 @@ export interface LimitsConfig {
   readonly maxQueuedBytesPerPeer: number;
   readonly maxQueuedBytes: number;
   readonly maxConnections: number;
-  /** `handshake-timeout-sec`. */
-  readonly maxHandshakeMs: number;
+  /** `PeerLimits.maxHandshakeMs`. */
+  readonly handshakeTimeoutMs: number;
   /** The codec's `maxDepth`. */
   readonly maxNestingDepth: number;
   /** The codec's, of one message. */

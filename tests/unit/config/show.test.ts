@@ -143,7 +143,8 @@ function uncommented(sample: string, which: (key: ConfigKeyReference | undefined
 
 test('the bounds of peers are those of the protocol when nothing is written', async () => {
   const { config } = await load(MINIMAL);
-  const expected: Partial<LimitsConfig> = DEFAULT_LIMITS;
+  const { maxHandshakeMs, ...others } = DEFAULT_LIMITS;
+  const expected: Partial<LimitsConfig> = { ...others, handshakeTimeoutMs: maxHandshakeMs };
   expect(config.limits).toMatchObject(expected);
 });
 
