@@ -20,7 +20,7 @@ cache_folder() {
 apt_install() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "needs the packages $*: install them"
   say "apt-get install $*"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } </dev/null >&2
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; } </dev/null >&2
 }
 
 # usable PYTHON CONDITION: does it run, can it make environments, and is its version right? A pyenv shim may exist and fail.
@@ -31,8 +31,9 @@ usable() { "$1" -c "import ensurepip, sys, venv; sys.exit(not ($2))" >/dev/null 
 # An environment cannot be moved, so it is made in place under a lock, and a stamp written last says that it is whole.
 # Every package is pinned, so nothing is resolved.
 environment() {
-  local name=$1 requirements=$2 check=$3 python=$4 enter=${5:-} key folder interpreter try
-  key=$({ cat "$requirements"; $enter "$python" -c 'import sys; print(sys.version, sys.prefix)'; echo "$enter"; } | sha256sum | cut -c1-12)
+  local name=$1 requirements=$2 check=$3 python=$4 enter=${5:-} identity key folder interpreter try
+  identity=$($enter "$python" -c 'import sys; print(sys.version, sys.prefix)' </dev/null) || die "$python does not run"
+  key=$({ cat "$requirements"; echo "$identity $enter"; } | sha256sum | cut -c1-12)
   folder=$(cache_folder)/$name-$key
   interpreter=$folder/bin/python
   {
@@ -42,7 +43,7 @@ environment() {
       say "making $folder (once), try $try"
       rm -rf "$folder"
       { $enter "$python" -m venv "$folder" &&
-        $enter "$interpreter" -m pip install -q --disable-pip-version-check --no-deps --prefer-binary -r "$requirements" &&
+        $enter "$interpreter" -m pip install -q --disable-pip-version-check --no-deps --prefer-binary --use-pep517 -r "$requirements" &&
         $enter "$interpreter" -c "$check" && touch "$folder/complete"; } </dev/null >&2 9>&- || true
     done
   } 9>"$folder.lock"
