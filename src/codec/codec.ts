@@ -54,7 +54,17 @@ export function createCodec(options: CodecOptions = {}): Codec {
   const limits = { ...DEFAULT_CODEC_LIMITS, ...options.limits };
   return {
     pack: (value) => writeMsgpack(value, (object) => encodeExtension(object, dialect)),
-    unpack: (bytes) => readMsgpack(bytes, limits, (code, payload) => decodeExtension(code, payload, limits)),
+    unpack: (bytes) => {
+      let pickledBytes = 0;
+      return readMsgpack(bytes, limits, (code, payload) => {
+        const pickled = PICKLED.find(([pickledCode]) => pickledCode === code);
+        if (!pickled) return decodeExtension(code, payload);
+        pickledBytes += payload.length;
+        if (pickledBytes > limits.maxPickleBytes)
+          throw new DecodeError(`more than ${String(limits.maxPickleBytes)} bytes of pickles in one message`);
+        return decodePickled(pickled, payload, limits);
+      });
+    },
   };
 }
 
@@ -80,7 +90,7 @@ const PICKLED = [
   [CODE.binarySize, BinarySize],
 ] as const;
 
-function decodeExtension(code: number, payload: Uint8Array, limits: CodecLimits): unknown {
+function decodeExtension(code: number, payload: Uint8Array): unknown {
   switch (code) {
     case CODE.uuid:
       if (payload.length !== 16) throw new DecodeError(`a UUID of ${String(payload.length)} bytes`);
@@ -94,13 +104,19 @@ function decodeExtension(code: number, payload: Uint8Array, limits: CodecLimits)
     case CODE.autoDirectoryPath:
       return new AutoDirectoryPath(payload);
     default:
+      return new UnknownExtension(code, payload);
   }
-  const pickled = PICKLED.find(([pickledCode]) => pickledCode === code);
-  if (!pickled) return new UnknownExtension(code, payload);
+}
+
+function decodePickled(
+  [code, valueClass]: (typeof PICKLED)[number],
+  payload: Uint8Array,
+  limits: CodecLimits,
+): PickledValue {
   const value = readPickle(payload, limits);
-  if (!(value instanceof pickled[1]))
+  if (!(value instanceof valueClass))
     throw new DecodeError(
-      `extension ${String(code)} holds a ${value.constructor.name}, not a ${pickled[1].name}`,
+      `extension ${String(code)} holds a ${value.constructor.name}, not a ${valueClass.name}`,
     );
   return value;
 }

@@ -4,7 +4,7 @@ export interface CodecLimits {
   readonly maxDepth: number;
   /** Values in one message, map keys included. */
   readonly maxItems: number;
-  /** Length of one pickle. */
+  /** Length of all pickles of one message; one alone cannot have more either. */
   readonly maxPickleBytes: number;
 }
 

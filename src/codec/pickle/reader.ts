@@ -9,6 +9,8 @@ export type PickledValue = Decimal | EnumValue | ImageRef | ResourceSlot | SlotN
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const MAX_STACK = 4096;
 const MAX_MEMO = 65_536;
+/** The largest real value builds one for each of its amounts. */
+const MAX_TUPLES = 65_536;
 
 /**
  * Reads the few pickled shapes of spec/wire-protocol.md 5. A pickle is a program; this reader knows a small list of
@@ -41,6 +43,7 @@ class Machine {
    * the pickle alone does not bound the time to read it.
    */
   #work = 0;
+  #tuples = 0;
 
   constructor(bytes: Uint8Array, limits: CodecLimits) {
     this.#bytes = bytes;
@@ -121,7 +124,7 @@ class Machine {
       case 0x85:
       case 0x86:
       case 0x87:
-        this.#push(this.#popMany(opcode - 0x84));
+        this.#pushTuple(this.#popMany(opcode - 0x84));
         return;
       case 0x28:
         if (this.#levels.length >= this.#limits.maxDepth) throw new PickleRefusedError('nested too deeply');
@@ -129,7 +132,7 @@ class Machine {
         this.#stack = [];
         return;
       case 0x74:
-        this.#push(this.#popToMark());
+        this.#pushTuple(this.#popToMark());
         return;
       case 0x7d:
         this.#push(new Map());
@@ -199,6 +202,11 @@ class Machine {
     return item;
   }
 
+  #pushTuple(items: PickleItem[]): void {
+    if (++this.#tuples > MAX_TUPLES) throw new PickleRefusedError('too many tuples');
+    this.#push(items);
+  }
+
   #push(item: PickleItem): void {
     if (this.#stack.length >= MAX_STACK) throw new PickleRefusedError('stack too deep');
     this.#stack.push(item);
@@ -217,7 +225,8 @@ class Machine {
   }
 
   #popMany(count: number): PickleItem[] {
-    return Array.from({ length: count }, () => this.#pop()).reverse();
+    if (count > this.#stack.length) throw new PickleRefusedError('the stack is empty');
+    return this.#stack.splice(this.#stack.length - count, count);
   }
 
   #popToMark(): PickleItem[] {
