@@ -3,6 +3,7 @@ import { within } from '../core/async.js';
 import { isSpleniumError, messageOf, RuntimeError } from '../core/errors.js';
 import type { ContainerId, KernelId, SessionId } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
+import type { LogFields } from '../core/logger.js';
 import type { Counter } from '../core/metrics.js';
 import { KernelCreationCancelledError, TaskGroupError } from './errors.js';
 import { Kernel } from './kernel.js';
@@ -106,14 +107,12 @@ export class KernelLifecycle {
     const started: Creation[] = [];
     const waits = requests.map((request) => this.#admit(request, signal, started));
     const turns = started.values();
-    const workers = Array.from(
-      { length: Math.max(1, this.#parts.settings.creationConcurrency) },
-      async () => {
+    for (let place = 0; place < Math.max(1, this.#parts.settings.creationConcurrency); place += 1)
+      // Not awaited: a caller that leaves must not wait for creations that others have joined.
+      this.#inBackground('a creation broke the order of its steps', async () => {
         for (const creation of turns) await this.#run(creation);
-      },
-    );
+      });
     const outcomes = await Promise.allSettled(waits);
-    await Promise.all(workers);
     const errors = outcomes.flatMap((outcome) =>
       outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
     );
@@ -166,7 +165,9 @@ export class KernelLifecycle {
   handleExit(exit: KernelExit): void {
     const { handle } = exit;
     if (handle.agentId !== this.#parts.agentId) return;
-    this.#inBackground('cannot handle the exit of a container', handle.kernelId, () => this.#onExit(exit));
+    this.#inBackground('cannot handle the exit of a container', () => this.#onExit(exit), {
+      kernelId: handle.kernelId,
+    });
   }
 
   /**
@@ -192,15 +193,8 @@ export class KernelLifecycle {
     containers: readonly { readonly containerId: ContainerId; readonly kernelId: KernelId }[],
   ): Promise<void> {
     for (const { containerId, kernelId } of containers)
-      this.#inBackground('cannot purge a container', kernelId, async () => {
-        const kernel = this.#parts.registry.find(kernelId);
-        if (kernel?.containerId === containerId) {
-          this.#endUnknownToManager(kernel);
-          return;
-        }
-        const handles = await this.#parts.backend.list(this.#parts.agentId);
-        const handle = handles.find((one) => one.containerId === containerId && one.kernelId === kernelId);
-        if (handle) await this.#queue.run(kernelId, () => this.#removeStray(handle));
+      this.#inBackground('cannot purge a container', () => this.#purgeOne(containerId, kernelId), {
+        kernelId,
       });
     return Promise.resolve();
   }
@@ -323,7 +317,9 @@ export class KernelLifecycle {
       } catch (error) {
         const cause: unknown = progress.signal.aborted ? progress.signal.reason : error;
         const failure = creationFailure(kernel, progress.step, cause);
-        kernel.terminate({ reason: failureReason(progress.step) });
+        // Only if nobody who broke it off has said otherwise.
+        const reason = failureReason(progress.step);
+        kernel.terminate(progress.announced ? { reason } : { reason, suppressEvents: true });
         this.#parts.logger.warn('kernel creation failed', {
           kernelId: kernel.id,
           step: progress.step,
@@ -447,9 +443,20 @@ export class KernelLifecycle {
   #endUnknownToManager(kernel: Kernel): void {
     kernel.terminate({ reason: NOT_FOUND_IN_MANAGER, suppressEvents: true });
     this.#interrupt(kernel, { kind: 'destroyed' });
-    this.#inBackground('cannot end a kernel that the manager does not know', kernel.id, () =>
-      this.#requestEnd(kernel),
-    );
+    this.#inBackground('cannot end a kernel that the manager does not know', () => this.#requestEnd(kernel), {
+      kernelId: kernel.id,
+    });
+  }
+
+  async #purgeOne(containerId: ContainerId, kernelId: KernelId): Promise<void> {
+    const kernel = this.#parts.registry.find(kernelId);
+    if (kernel?.containerId === containerId) {
+      this.#endUnknownToManager(kernel);
+      return;
+    }
+    const handles = await this.#parts.backend.list(this.#parts.agentId);
+    const handle = handles.find((one) => one.containerId === containerId && one.kernelId === kernelId);
+    if (handle) await this.#queue.run(kernelId, () => this.#removeStray(handle));
   }
 
   async #onExit(exit: KernelExit): Promise<void> {
@@ -553,10 +560,10 @@ export class KernelLifecycle {
     }
   }
 
-  #inBackground(failure: string, kernelId: KernelId, work: () => Promise<void>): void {
+  #inBackground(failure: string, work: () => Promise<void>, fields: LogFields = {}): void {
     const task = work()
       .catch((error: unknown) => {
-        this.#parts.logger.error(failure, { kernelId, error: messageOf(error) });
+        this.#parts.logger.error(failure, { ...fields, error: messageOf(error) });
       })
       .finally(() => {
         this.#background.delete(task);

@@ -150,15 +150,16 @@ export class Kernel {
   }
 
   /**
-   * Marks the kernel as ending. The first reason stays; a later request that wants the event gets it, and an exit
-   * status is kept once known.
+   * Marks the kernel as ending. The first reason stays; whether the event is sent is up to those who say so, and one
+   * who wants it is enough; an exit status is kept once known.
    */
   terminate(wish: {
     readonly reason: string;
+    /** Without it: as others have asked, else the event is sent. */
     readonly suppressEvents?: boolean;
     readonly exitCode?: number | null;
   }): void {
-    const { reason, suppressEvents = false, exitCode = null } = wish;
+    const { reason, suppressEvents, exitCode = null } = wish;
     const first = this.#facts.termination;
     this.#set({
       ...this.#facts,
@@ -166,10 +167,10 @@ export class Kernel {
       termination: first
         ? {
             ...first,
-            suppressEvents: first.suppressEvents && suppressEvents,
+            suppressEvents: first.suppressEvents && (suppressEvents ?? true),
             exitCode: first.exitCode ?? exitCode,
           }
-        : { reason, suppressEvents, exitCode, announced: false },
+        : { reason, suppressEvents: suppressEvents ?? false, exitCode, announced: false },
     });
   }
 

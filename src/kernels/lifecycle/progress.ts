@@ -7,6 +7,8 @@ export class CreationProgress {
   readonly kernel: Kernel;
   /** Aborts with the reason for which the creation is broken off. */
   readonly signal: AbortSignal;
+  /** The manager may have heard of the kernel: from here on its end is announced. */
+  announced = false;
   #step: CreationStep = 'accepted';
 
   constructor(kernel: Kernel, signal: AbortSignal) {
@@ -29,11 +31,13 @@ export class CreationProgress {
 /** @throws the signal's reason when the creation was broken off meanwhile. */
 export async function announceProgress(
   parts: Pick<LifecycleParts, 'agentId' | 'events'>,
-  { kernel, signal }: CreationProgress,
+  progress: CreationProgress,
   name: 'kernel_preparing' | 'kernel_pulling' | 'kernel_creating',
   reason = '',
 ): Promise<void> {
-  const { id: kernelId, sessionId } = kernel;
+  progress.signal.throwIfAborted();
+  const { id: kernelId, sessionId } = progress.kernel;
+  progress.announced = true;
   await parts.events.publish(parts.agentId, { name, kernelId, sessionId, reason });
-  signal.throwIfAborted();
+  progress.signal.throwIfAborted();
 }
