@@ -1,3 +1,5 @@
+export { detectCloud } from './cloud-identity.js';
+export type { CloudIdentity, CloudProbe, FetchText } from './cloud-identity.js';
 export { createDirectories } from './directories.js';
 export { diffConfig } from './diff.js';
 export type { ConfigChange } from './diff.js';

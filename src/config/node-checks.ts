@@ -51,18 +51,17 @@ const plaintext: Check = {
 };
 
 const addresses: Check = {
-  needs: ['agent.rpc-listen-addr', 'splenium.http-addr'],
+  needs: ['agent.rpc-listen-addr', 'agent.service-addr', 'splenium.http-addr'],
   *run(context) {
-    const rpc = context.shared.get('agent.rpc-listen-addr');
-    const http = context.shared.get('splenium.http-addr');
-    if (
-      http !== null &&
-      http.port === rpc.port &&
-      (http.host === rpc.host || isWildcard(http.host) || isWildcard(rpc.host))
-    )
+    const { shared } = context;
+    const rpc = shared.get('agent.rpc-listen-addr');
+    const path = shared.get('splenium.http-addr') === null ? 'agent.service-addr' : 'splenium.http-addr';
+    const http = shared.get(path);
+    if (http?.port !== rpc.port || !shared.isWritten(path)) return;
+    if (http.host === rpc.host || isWildcard(http.host) || isWildcard(rpc.host))
       yield problem(
         context,
-        'splenium.http-addr',
+        path,
         `${formatHostPort(http)} is also agent.rpc-listen-addr: one port cannot serve both`,
       );
   },

@@ -1,7 +1,9 @@
-import { chmod, copyFile, open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { randomUUID } from 'node:crypto';
+import { readFileSync, renameSync } from 'node:fs';
+import { copyFile, open, readFile, realpath, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type AST, parseTOML } from 'toml-eslint-parser';
+import { RuntimeError } from '../core/errors.js';
 import { keysOf } from './toml-document.js';
 
 /**
@@ -9,31 +11,44 @@ import { keysOf } from './toml-document.js';
  * (spec/rpc-functions.md 3.2): `[agent]` in single-agent mode, else the `[[agents]]` entry with that id. No such
  * entry: the file stays as it is. The old text stays beside it as `.bak`. Mode and owner's bits are kept, a symbolic
  * link is followed, and whoever reads meanwhile sees the old file or the new one.
- * @throws the file system's own error; the file is then as it was.
+ * @throws RuntimeError when others keep writing it, or the file system's own error; the file is then as it was.
  */
 export async function updateScalingGroup(file: string, agentId: string, group: string): Promise<void> {
   const target = await realpath(file);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++)
+    if (await replaceOnce(target, (text) => withScalingGroup(text, agentId, group))) return;
+  throw new RuntimeError(`${file} keeps changing while its scaling group is written; try again`);
+}
+
+const ATTEMPTS = 20;
+
+/** False when somebody else, such as a sibling agent, wrote the file meanwhile. */
+async function replaceOnce(target: string, change: (text: string) => string): Promise<boolean> {
   const text = await readFile(target, 'utf8');
-  const changed = withScalingGroup(text, agentId, group);
-  if (changed === text) return;
+  const changed = change(text);
+  if (changed === text) return true;
   await copyFile(target, `${target}.bak`);
   const { mode } = await stat(target);
   const temporary = `${target}.${randomUUID()}.new`;
   try {
     const handle = await open(temporary, 'wx', mode & 0o777);
     try {
+      await handle.chmod(mode & 0o777);
       await handle.writeFile(changed);
       await handle.sync();
     } finally {
       await handle.close();
     }
-    await chmod(temporary, mode & 0o777);
-    await rename(temporary, target);
+    // Both at once, so that nothing of this process comes in between.
+    const same = readFileSync(target, 'utf8') === text;
+    if (same) renameSync(temporary, target);
+    else await unlink(temporary);
+    if (same) await syncDirectory(dirname(target));
+    return same;
   } catch (error) {
     await unlink(temporary).catch(() => undefined);
     throw error;
   }
-  await syncDirectory(dirname(target));
 }
 
 async function syncDirectory(path: string): Promise<void> {

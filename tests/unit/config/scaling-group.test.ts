@@ -108,6 +108,20 @@ describe('the file', () => {
     });
   });
 
+  test('takes the changes of several agents at once', async () => {
+    await withDirectory(async (directory) => {
+      const file = join(directory, 'agent.toml');
+      const ids = ['i-one', 'i-two', 'i-three', 'i-four'];
+      await writeFile(file, TEXT + ids.map((id) => `[[agents]]\n[agents.agent]\nid = "${id}"\n`).join(''));
+      await Promise.all(ids.map((id) => updateScalingGroup(file, id, `group-of-${id}`)));
+      const { config } = await loadIn(directory, await readFile(file, 'utf8'));
+      expect(config.agents.map(({ scalingGroup }) => scalingGroup)).toEqual(
+        ids.map((id) => `group-of-${id}`),
+      );
+      expect((await readdir(directory)).sort()).toEqual(['agent.toml', 'agent.toml.bak']);
+    });
+  });
+
   test('that does not parse stays as it is', async () => {
     await withDirectory(async (directory) => {
       const file = join(directory, 'agent.toml');

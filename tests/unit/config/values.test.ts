@@ -131,6 +131,11 @@ describe('values that may not stand', () => {
     ['splenium', 'event-bus = "redis"', 'splenium.event-bus: "redis" needs redis.addr'],
     ['splenium', 'manager-version = "25.6"', 'expected one of "25.17", "26.9"'],
     ['splenium', 'http-addr = "127.0.0.1:6001"', 'is also agent.rpc-listen-addr'],
+    [
+      'agent',
+      'service-addr = "0.0.0.0:6001"',
+      'agent.service-addr: 0.0.0.0:6001 is also agent.rpc-listen-addr',
+    ],
     ['splenium', 'deadlines = { ping = -1 }', '5:22 splenium.deadlines: ping: expected a number above zero'],
     ['splenium', 'devices = { mock = 1 }', 'splenium.devices: mock: expected a table'],
     ['splenium.limits', 'max-message-bytes = "1b "', 'splenium.limits.max-message-bytes'],
