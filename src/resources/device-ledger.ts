@@ -8,7 +8,14 @@ import type { DeviceSlot } from './alloc-map/device-slots.js';
 import { amountsOf, type Booking } from './allocation.js';
 import { requireDeviceIds, requirePhysicallyPossible, withDeviceIds } from './partition/manual-devices.js';
 import type { ManualAllocation } from './partition/manual-devices.js';
-import { type AgentShare, type AllocationMode, partition, type SlotAmounts } from './partition/modes.js';
+import {
+  type AgentShare,
+  type AllocationMode,
+  partition,
+  type PartitionInput,
+  refuseOverAllocation,
+  type SlotAmounts,
+} from './partition/modes.js';
 import { dealOut, type Holding } from './partition/ownership.js';
 import type { Device, DevicePlugin } from './devices/device-plugin.js';
 import { AllocationConflict } from './errors.js';
@@ -59,7 +66,11 @@ export class DeviceLedger {
     this.#options = options;
     if (options.mode === 'manual') requireDeviceIds(options.agents, found);
     this.setDevices(found);
-    if (options.mode === 'manual') requirePhysicallyPossible(this.#totals(), this.#shares);
+    if (options.mode === 'manual') {
+      const totals = this.#totals();
+      refuseOverAllocation(this.#partitionInput(totals, this.#devices), [...this.#shares.values()]);
+      requirePhysicallyPossible(totals, this.#shares);
+    }
   }
 
   get affinityMap(): AffinityMap {
@@ -310,18 +321,27 @@ export class DeviceLedger {
     totals: ReadonlyMap<string, { total: Decimal; kind: 'discrete' | 'fraction' }>,
     devices: ReadonlyMap<string, DevicesOfFamily>,
   ): ReadonlyMap<string, AgentShare> {
+    const { agents } = this.#options;
+    const shares = partition(this.#partitionInput(totals, devices));
+    return new Map(agents.map(({ id }, index) => [id, shares[index] as AgentShare]));
+  }
+
+  #partitionInput(
+    totals: PartitionInput['totals'],
+    devices: ReadonlyMap<string, DevicesOfFamily>,
+  ): PartitionInput {
     const { agents, mode, system, memoryAlignBytes } = this.#options;
-    const shares = partition({
+    const slotNames = [...totals.keys()];
+    return {
       mode,
       totals,
       system,
       memoryAlignBytes,
       agents: agents.map(({ id, manual }) => ({
         id,
-        ...(manual ? { manual: withDeviceIds(id, manual, devices, [...totals.keys()]) } : {}),
+        ...(manual ? { manual: withDeviceIds(id, manual, devices, slotNames) } : {}),
       })),
-    });
-    return new Map(agents.map(({ id }, index) => [id, shares[index] as AgentShare]));
+    };
   }
 
   #claims(

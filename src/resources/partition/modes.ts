@@ -32,19 +32,16 @@ export interface AgentShare {
 
 /**
  * The shares of all agents, in their order.
- * @throws InvalidResourceConfig when the node has less than is to be kept back, or a manual allocation lacks a slot;
- * ResourceOverAllocated when manual allocations exceed the node.
+ * @throws InvalidResourceConfig when the node has less than is to be kept back, or a manual allocation lacks a slot.
  */
 export function partition(input: PartitionInput): readonly AgentShare[] {
   const available = availableSlots(input);
-  const shares = input.agents.map((agent, index) => {
+  return input.agents.map((agent, index) => {
     const allocated = new Map(
       [...available].map(([slot, amount]) => [slot, shareOf(input, agent, index, slot, amount)]),
     );
     return describe(input, available, allocated);
   });
-  if (input.mode === 'manual') refuseOverAllocation(available, shares);
-  return shares;
 }
 
 function availableSlots({ totals, system }: PartitionInput): SlotAmounts {
@@ -122,9 +119,13 @@ function scalingFactor({ mode, agents }: PartitionInput, share: Decimal, availab
   return available.isZero() ? ZERO : share.dividedBy(available);
 }
 
-/** The original's check: it counts the system's reservation once for each agent (P16, P17 of the specification). */
-function refuseOverAllocation(available: SlotAmounts, shares: readonly AgentShare[]): void {
-  for (const [slot, capacity] of available) {
+/**
+ * The original's check of manual allocations; it counts the system's reservation once for each agent (P16 and P17 of
+ * the specification).
+ * @throws ResourceOverAllocated
+ */
+export function refuseOverAllocation(input: PartitionInput, shares: readonly AgentShare[]): void {
+  for (const [slot, capacity] of availableSlots(input)) {
     const claimed = sum(shares.map(({ reserved }) => capacity.minus(reserved.get(slot) ?? ZERO)));
     if (claimed.greaterThan(capacity))
       throw new ResourceOverAllocated(

@@ -135,7 +135,7 @@ describe('allocating near', () => {
       ...[0, 0, 1, 1].map((node, index) => at('npu', `npu${String(index)}`, node)),
     ]);
     const cpu = new DiscretePropertyAllocMap({
-      deviceSlots: devices(Object.fromEntries(cores.map((core) => [`${String(core)}`, '1'])), 'cpu'),
+      deviceSlots: devices(Object.fromEntries(cores.map((core) => [String(core), '1'])), 'cpu'),
     });
     const npu = new DiscretePropertyAllocMap({ deviceSlots: numbered([1, 1, 1, 1], 'npu.device', 'npu') });
     const one = new Decimal(1);

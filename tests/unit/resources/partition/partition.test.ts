@@ -1,5 +1,9 @@
 import { alignMemory } from '../../../../src/resources/partition/memory-alignment.js';
-import { type PartitionInput, partition } from '../../../../src/resources/partition/modes.js';
+import {
+  type PartitionInput,
+  partition,
+  refuseOverAllocation,
+} from '../../../../src/resources/partition/modes.js';
 import { dealOut, type OwnerClaim } from '../../../../src/resources/partition/ownership.js';
 import { Decimal, positionalText } from '../../../../src/resources/quantity/decimal.js';
 import { amounts, entries, failureOf } from '../amounts.js';
@@ -42,7 +46,7 @@ function split(
   system: Record<string, string | number> = {},
   manual: Record<string, string | number>[] = [],
 ) {
-  const shares = partition({
+  const input: PartitionInput = {
     mode,
     totals: new Map(
       Object.entries(totals).map(([slot, [amount, kind]]) => [slot, { total: new Decimal(amount), kind }]),
@@ -53,7 +57,9 @@ function split(
       id: `agent-${String(index)}`,
       ...(manual[index] ? { manual: amounts(manual[index]) } : {}),
     })),
-  });
+  };
+  const shares = partition(input);
+  if (mode === 'manual') refuseOverAllocation(input, shares);
   const of = (what: 'reserved' | 'reported' | 'scaling') => (slot: string) =>
     shares.map((share) => positionalText(share[what].get(slot) ?? new Decimal('NaN')));
   return { reserved: of('reserved'), reported: of('reported'), scaling: of('scaling') };
