@@ -138,10 +138,10 @@ export function describeBackendFiles(name: string, makeHarness: () => Promise<Ba
     test('a directory that turns into a link meanwhile never leads outside', async () => {
       await mkdir(join(work, 'real'));
       await mkdir(join(work, 'swap'));
-      let swapping = true;
+      const kernel = { swaps: true };
       // The kernel's side of the race: `swap` is a directory, a link outside, nothing, in turn.
       const swapper = (async () => {
-        while (swapping) {
+        while (kernel.swaps) {
           await rm(join(work, 'swap'), { recursive: true, force: true }).catch(() => undefined);
           await symlink(outside, join(work, 'swap')).catch(() => undefined);
           await rm(join(work, 'swap'), { recursive: true, force: true }).catch(() => undefined);
@@ -166,7 +166,7 @@ export function describeBackendFiles(name: string, makeHarness: () => Promise<Ba
             outcomes.refused += 1;
           }
       }
-      swapping = false;
+      kernel.swaps = false;
       await swapper;
       expect(outcomes.done + outcomes.refused).toBe(900);
       await outsideIsUntouched();

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { open, readFile, rm } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -75,7 +76,7 @@ export async function startKeeper(command: KeeperCommand, signal: AbortSignal): 
     ...[command.shell, '-c', KEEPER_SCRIPT, 'splenium-keeper', join(command.directory, EXIT_FILE)],
     ...command.runner,
   ];
-  const log = await open(command.consoleFile, 'a', 0o600);
+  const log = openSync(command.consoleFile, 'a', 0o600);
   let child: ChildProcess;
   try {
     child = spawn(program, args, {
@@ -83,23 +84,27 @@ export async function startKeeper(command: KeeperCommand, signal: AbortSignal): 
       env: command.environment,
       // A session and group of its own: no signal meant for the daemon reaches the kernel.
       detached: true,
-      stdio: ['pipe', log.fd, log.fd, 'pipe'],
+      stdio: ['pipe', log, log, 'pipe'],
     });
   } finally {
-    await log.close();
+    closeSync(log);
   }
+  // Nothing is awaited before: a program that cannot run is gone at once.
+  let failure = '';
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => {
       resolve();
     });
-    child.once('error', () => {
+    child.on('error', (error) => {
+      failure = messageOf(error);
       if (child.pid === undefined) resolve();
     });
   });
-  let failure = '';
-  child.on('error', (error) => {
-    failure = messageOf(error);
-  });
+  const { pid } = child;
+  if (pid === undefined) {
+    await exited;
+    throw new KernelProcessStartError(`cannot run ${program}: ${failure}`);
+  }
   const input = child.stdio[0] as Writable;
   const ready = child.stdio[3] as Readable;
   // Writing to one that has just died is no news: its exit is.
@@ -117,9 +122,9 @@ export async function startKeeper(command: KeeperCommand, signal: AbortSignal): 
       Promise.race([once(ready, 'data').then(() => true), exited.then(() => false)]),
       { timeoutMs: READY_LIMIT_MS, signal, what: `start of ${program}` },
     );
-    if (!isReady || child.pid === undefined)
+    if (!isReady)
       throw new KernelProcessStartError(
-        `cannot run ${program}: ${failure || `it ended with ${child.signalCode ?? `status ${String(child.exitCode)}`}`}` +
+        `cannot run ${program}: it ended with ${child.signalCode ?? `status ${String(child.exitCode)}`}` +
           `; its output is in ${command.consoleFile}`,
       );
   } catch (error) {
@@ -128,7 +133,7 @@ export async function startKeeper(command: KeeperCommand, signal: AbortSignal): 
   }
   ready.destroy();
   return {
-    pid: child.pid,
+    pid,
     exited,
     go: () => {
       input.end('go\n');

@@ -59,7 +59,8 @@ const noteSchema = z.object({
   version: z.literal(1),
   ids: idsSchema,
   state: stateSchema,
-  launch: launchSchema,
+  /** How to start it; unknown when the note had to be rebuilt. */
+  launch: launchSchema.nullable(),
   process: processSchema.nullable(),
   exit: exitSchema.nullable(),
 });

@@ -37,6 +37,7 @@ import {
   type LaunchTools,
 } from './launch.js';
 import { findLaunchTools } from './launch-tools.js';
+import { rebuildNote } from './lost-note.js';
 import { createCgroup, findCgroupBase, joinCgroup, removeCgroup, type CgroupBase } from './memory-cgroup.js';
 import { handleOf, readNote, stateOf, writeNote, type Note, type ProcessState } from './note.js';
 import { ProcessTable } from './process-table.js';
@@ -271,6 +272,10 @@ export class ProcessBackend implements KernelBackend {
         `kernel ${handle.kernelId} is not here: it was removed or never created`,
       );
     const { state, launch } = note;
+    if (launch === null)
+      throw new KernelProcessStartError(
+        `the note of kernel ${handle.kernelId} is damaged: remove the kernel and create it again`,
+      );
     if (isStarted(note) && note.exit === null) {
       if (await this.#watcher.processesOf(note).leaderIsAlive()) {
         this.#watcher.watch(note, null);
@@ -282,7 +287,7 @@ export class ProcessBackend implements KernelBackend {
     let cgroup: string | null = null;
     let keeper: Keeper | null = null;
     try {
-      cgroup = cgroups && (await this.#makeCgroup(cgroups, note));
+      cgroup = cgroups && (await this.#makeCgroup(cgroups, note, launch.memoryBytes));
       keeper = await startKeeper(
         {
           shell: tools.shell,
@@ -351,7 +356,13 @@ export class ProcessBackend implements KernelBackend {
       throw new KernelProcessMissingError(
         `the handle of kernel ${handle.kernelId} names a foreign directory`,
       );
-    const note = await readNote(directory);
+    const note = await readNote(directory).catch((error: unknown) => {
+      this.#logger.error('the note of a kernel is unreadable', {
+        kernelId: handle.kernelId,
+        error: messageOf(error),
+      });
+      return rebuildNote(handle, this.#table, this.#opened?.cgroups ?? null);
+    });
     return note?.state.mark === mark ? note : null;
   }
 
@@ -361,9 +372,9 @@ export class ProcessBackend implements KernelBackend {
     if (state.uid !== null) await chown(state.sockets, state.uid, state.gid ?? state.uid);
   }
 
-  async #makeCgroup(base: CgroupBase, note: Note): Promise<string | null> {
+  async #makeCgroup(base: CgroupBase, note: Note, memoryBytes: number): Promise<string | null> {
     try {
-      return await createCgroup(base, note.state.mark, note.launch.memoryBytes);
+      return await createCgroup(base, note.state.mark, memoryBytes);
     } catch (error) {
       this.#logger.warn('a kernel runs without a memory limit', {
         kernelId: note.ids.kernelId,

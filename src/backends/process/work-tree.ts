@@ -105,7 +105,7 @@ class Walk {
       if (stats.isSymbolicLink()) {
         links += 1;
         if (links > LINKS_MAX) throw systemError('ELOOP', 'too many links');
-        names = [...(await this.#follow(await readlink(pathAt(parent.handle, name)))), ...names];
+        names = [...(await this.#follow(name, await readlink(pathAt(parent.handle, name)))), ...names];
       } else if (stats.isDirectory()) {
         this.#stack.push({ at: { handle, writable: parent.writable }, name });
       } else if (names.length > 0) {
@@ -123,9 +123,9 @@ class Walk {
   }
 
   /** Prepares to walk what a link says. @returns names that come before the rest of the path. */
-  async #follow(target: string): Promise<string[]> {
+  async #follow(name: string, target: string): Promise<string[]> {
     if (!target.startsWith('/')) return split(target);
-    const mount = this.#mounts.find(({ source }) => source === target);
+    const mount = this.#mountFor(name, target);
     this.#stack = [];
     if (mount) {
       await this.#enter(mount.source, posix.basename(mount.at), mount.permission === 'rw');
@@ -134,6 +134,17 @@ class Walk {
     const inside = this.#relative(target);
     await this.#enter(this.#root, posix.basename(HOME), true);
     return split(inside);
+  }
+
+  /** One folder may be shown at several places; a link that is none of these gets no more than the least of them. */
+  #mountFor(name: string, target: string): MountLink | undefined {
+    const place = [...this.#stack.slice(1).map((step) => step.name), name].join('/');
+    const ofTarget = this.#mounts.filter(({ source }) => source === target);
+    return (
+      ofTarget.find(({ at }) => at === place) ??
+      ofTarget.find(({ permission }) => permission === 'ro') ??
+      ofTarget[0]
+    );
   }
 
   /** Path below the work directory, which has two names: where it is, and where the user believes it is. */
