@@ -63,7 +63,7 @@ export class Callee {
   onFunction(peer: string, id: RequestId, payload: Uint8Array): void {
     const refusal = this.#refusal(peer, payload.length);
     if (refusal) {
-      this.#options.metrics.refused.increment({ limit: String(refusal.details['limit'] ?? 'closing') });
+      this.#options.metrics.refused.increment({ limit: limitOf(refusal) });
       this.#reply(peer, { type: 'FAILURE', id, description: this.#options.describeError(refusal) });
       return;
     }
@@ -233,6 +233,11 @@ export class Callee {
     this.#idle ??= deferred<void>();
     return this.#idle.promise;
   }
+}
+
+/** Label of the metric: the name of the limit, or `closing`. */
+function limitOf({ details }: PeerClosedError | ReturnType<typeof exceeded>): string {
+  return typeof details['limit'] === 'string' ? details['limit'] : 'closing';
 }
 
 /** Ours, or what Node's own functions throw when their signal aborts. */

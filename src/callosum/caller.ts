@@ -5,14 +5,15 @@ import type { OnOutcome, SendOutcome } from './transport/outbox.js';
 import { BODY_OVERHEAD_BYTES, createRequestId, requestKey } from './wire/message.js';
 import type { Message, RequestId } from './wire/message.js';
 import { sequenceNumbers } from './wire/serial-number.js';
+import type { SerialNumbers } from './wire/serial-number.js';
 
 export interface CallerOptions {
   readonly serializer: Serializer;
   readonly maxMessageBytes: number;
   /** Sends a message to one peer; never throws. */
   readonly send: (peer: string, message: Message, onOutcome?: OnOutcome) => void;
-  /** For tests of what happens where the numbers wrap; default 0, as Python starts. */
-  readonly firstSequence?: number;
+  /** How calls are numbered; default: 32 bits from 0, as in Python. For tests of what happens where numbers wrap. */
+  readonly sequence?: { readonly numbers: SerialNumbers; readonly first: number };
 }
 
 interface Waiting {
@@ -25,12 +26,14 @@ interface Waiting {
 export class Caller {
   readonly #options: CallerOptions;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #numbers: SerialNumbers;
   #nextSequence: number;
   #closed: PeerClosedError | undefined;
 
   constructor(options: CallerOptions) {
     this.#options = options;
-    this.#nextSequence = options.firstSequence ?? 0;
+    this.#numbers = options.sequence?.numbers ?? sequenceNumbers;
+    this.#nextSequence = options.sequence?.first ?? 0;
   }
 
   async invoke(peer: string, method: string, body: unknown, options: InvokeOptions): Promise<unknown> {
@@ -121,7 +124,7 @@ export class Caller {
   #freshId(peer: string, method: string, orderKey: string | Uint8Array): { id: RequestId; key: string } {
     for (;;) {
       const id = createRequestId(method, orderKey, this.#nextSequence);
-      this.#nextSequence = sequenceNumbers.next(this.#nextSequence);
+      this.#nextSequence = this.#numbers.next(this.#nextSequence);
       const key = waitingKey(peer, id);
       if (!this.#waiting.has(key)) return { id, key };
     }

@@ -62,16 +62,11 @@ describeRequiring(CALLOSUM_PYTHON, 'streams with Python', (python) => {
       });
       opened.push(() => script.end());
       const heard = script.next();
-      let done = false;
-      void heard.finally(() => {
-        done = true;
-      });
       const createdAtUs = Date.parse('2025-11-03T09:41:07.123Z') * 1000 + 456;
       // Whatever is broadcast before the subscription has come through is for nobody.
-      while (!done) {
-        await sender.publish({ hello: ['안녕', 1, null] }, createdAtUs);
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
+      const pause = () => new Promise<'not yet'>((resolve) => setTimeout(resolve, 5, 'not yet'));
+      do await sender.publish({ hello: ['안녕', 1, null] }, createdAtUs);
+      while ((await Promise.race([heard, pause()])) === 'not yet');
       await expect(heard).resolves.toEqual({
         created_at: '2025-11-03T09:41:07.123456+00:00',
         body: { hello: ['안녕', 1, null] },

@@ -109,15 +109,18 @@ export class AcceptedKeysDirectory implements AcceptedKeys {
   }
 
   async #readUntilCurrent(): Promise<void> {
-    do {
-      this.#again = false;
-      try {
-        await this.#read();
-        this.#complaint = '';
-      } catch (error) {
-        this.#complain(messageOf(error));
-      }
-    } while (this.#again && !this.#closed);
+    this.#again = false;
+    try {
+      await this.#read();
+      this.#complaint = '';
+    } catch (error) {
+      this.#complain(messageOf(error));
+    }
+    if (this.#mustReadAgain()) await this.#readUntilCurrent();
+  }
+
+  #mustReadAgain(): boolean {
+    return this.#again && !this.#closed;
   }
 
   /** The same complaint again with every poll would only fill the log. */

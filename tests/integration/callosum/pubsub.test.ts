@@ -35,15 +35,9 @@ function collect(count: number) {
 
 /** A subscriber gets nothing from before its connection is up, so the publisher speaks until it is heard. */
 async function publishUntil(publisher: Publisher, body: unknown, heard: Promise<unknown>): Promise<void> {
-  let done = false;
-  const stop = heard.then(() => {
-    done = true;
-  });
-  while (!done) {
-    await publisher.publish(body);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  await stop;
+  const turn = () => new Promise<'not yet'>((resolve) => setImmediate(resolve, 'not yet'));
+  do await publisher.publish(body);
+  while ((await Promise.race([heard, turn()])) === 'not yet');
 }
 
 describe('broadcast', () => {

@@ -7,8 +7,8 @@ interface Counts {
   readonly givenUp: number;
 }
 interface StressScript {
-  stress(options: { Peer: typeof Peer; calls: number; connections: number }): Promise<Counts>;
-  complaints(counts: Counts): readonly string[];
+  readonly stress: (options: { Peer: typeof Peer; calls: number; connections: number }) => Promise<Counts>;
+  readonly complaints: (counts: Counts) => readonly string[];
 }
 
 test('of 5000 calls from 50 connections that come and go, each that is kept gets exactly one answer', async () => {
