@@ -49,7 +49,7 @@ export const LAYERS = {
   ],
   'daemon*.ts': '*',
   'index.ts': '*',
-  'main.ts': ['core', 'cli', 'daemon.ts', 'observe'],
+  'main.ts': ['core', 'cli', 'daemon-run.ts'],
 };
 
 /** Rows with '*' import everything but these. */

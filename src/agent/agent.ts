@@ -8,6 +8,7 @@ import type {
   KernelImageRef,
   KernelRestartResult,
 } from '../kernels/requests.js';
+import type { AgentUsage } from '../resources/index.js';
 import type { ExecutionRequest, ExecutionResult } from '../runner/execution.js';
 
 /**
@@ -25,6 +26,10 @@ export interface Agent {
   hardwareInfo(): Promise<Readonly<Record<string, HardwareHealth>>>;
   /** Device id -> allocated amount as a decimal text, over `cuda.shares` and `cuda.device`. */
   gpuAllocMap(): Promise<Readonly<Record<string, string>>>;
+  /** Capacity, what of it is taken and by which kernel. */
+  resourceUsage(): AgentUsage;
+  /** What of this agent's books is not as it must be; empty when all is well. */
+  examine(): readonly string[];
   updateScalingGroup(group: string): Promise<void>;
   /** Destroys every kernel, returns ports and devices, and stays in service (design: "a working reset_agent"). */
   reset(signal: AbortSignal): Promise<void>;

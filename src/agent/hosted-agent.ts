@@ -165,6 +165,18 @@ export class HostedAgent implements Agent {
     return this.#parts.resources.usage();
   }
 
+  examine(): readonly string[] {
+    const isHere = (kernelId: string) => [...this.kernels].some(({ id }) => id === kernelId);
+    const allocated = Object.keys(this.resourceUsage().kernels).filter((kernelId) => !isHere(kernelId));
+    const ports = [...this.#parts.ports.holders()].filter(([, kernelId]) => !isHere(kernelId));
+    return [
+      ...allocated.map((kernelId) => `devices are allocated to kernel ${kernelId}, which is not here`),
+      ...ports.map(
+        ([port, kernelId]) => `port ${String(port)} is held by kernel ${kernelId}, which is not here`,
+      ),
+    ];
+  }
+
   async updateScalingGroup(group: string): Promise<void> {
     await this.#parts.node.saveScalingGroup(this.id, group);
     this.#scalingGroup = group;

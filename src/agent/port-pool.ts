@@ -61,6 +61,15 @@ export class PortPool implements HostPorts {
     );
   }
 
+  /** Every port that a kernel holds. */
+  holders(): ReadonlyMap<number, KernelId> {
+    return new Map(
+      [...this.#held].flatMap(([port, holder]) =>
+        holder.kind === 'kernel' ? [[port, holder.kernelId] as const] : [],
+      ),
+    );
+  }
+
   async acquire(kernelId: KernelId, count: number): Promise<readonly number[]> {
     const taken: number[] = [];
     try {

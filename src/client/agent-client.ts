@@ -32,14 +32,14 @@ export interface AgentClientOptions extends ConnectionTarget {
   readonly pool?: ConnectionPool;
   /** Of calls that are safe to repeat, when they fail for a passing reason. Default: 2 more, from 100 ms on. */
   readonly retries?: { readonly count: number; readonly firstDelayMs: number; readonly maxDelayMs: number };
-  readonly timeoutsMs?: Partial<Readonly<Record<MethodName, number | null>>>;
+  readonly timeoutsMs?: Readonly<Record<string, number | null | undefined>>;
   readonly logger?: Logger;
 }
 
 const DEFAULT_RETRIES = { count: 2, firstDelayMs: 100, maxDelayMs: 2000 };
 const SECOND_MS = 1000;
 /** As the 25.17 manager has them, whose session start as a whole is bounded by half an hour. */
-const TIMEOUTS_MS: Partial<Readonly<Record<MethodName, number>>> = {
+const TIMEOUTS_MS: Readonly<Record<string, number | undefined>> = {
   ping: 5 * SECOND_MS,
   get_completions: 10 * SECOND_MS,
   execute: 30 * SECOND_MS,
@@ -53,7 +53,7 @@ const TIMEOUTS_MS: Partial<Readonly<Record<MethodName, number>>> = {
 };
 
 /** For the function's own limit when the caller gives none. */
-export function defaultTimeoutMs(method: MethodName): number {
+export function defaultTimeoutMs(method: string): number {
   return TIMEOUTS_MS[method] ?? 120 * SECOND_MS;
 }
 
@@ -95,6 +95,19 @@ export class AgentClient {
     args: ArgumentsFor<Name>,
     options: CallOptions = {},
   ): Promise<ResultOf<Name>> {
+    return (await this.callByName(name, args, options)) as ResultOf<Name>;
+  }
+
+  /**
+   * The same for a name that is only known at run time; arguments and result are checked against the table all the
+   * same.
+   * @throws ValueError for a name that is not in the table, and what `call` throws.
+   */
+  async callByName(
+    name: string,
+    args: Readonly<Record<string, unknown>>,
+    options: CallOptions = {},
+  ): Promise<unknown> {
     const method = findMethod(name);
     if (!method) throw new ValueError(`${name} is not in the method table`);
     const body = encodeCall(method, args, this.agentId);
@@ -111,7 +124,7 @@ export class AgentClient {
     const parsed = method.returns.safeParse(result);
     if (!parsed.success)
       throw new UnexpectedResultError(`${name}: the result is not as documented: ${parsed.error.message}`);
-    return parsed.data as ResultOf<Name>;
+    return parsed.data;
   }
 
   /** Echoes the text. */
@@ -171,14 +184,14 @@ export class AgentClient {
     if (this.#ownsPool) await this.#pool.close();
   }
 
-  #timeoutOf(name: MethodName, given: number | null | undefined): number | null {
+  #timeoutOf(name: string, given: number | null | undefined): number | null {
     if (given !== undefined) return given;
     const configured = this.#options.timeoutsMs?.[name];
     return configured === undefined ? defaultTimeoutMs(name) : configured;
   }
 
   async #repeat(
-    name: MethodName,
+    name: string,
     attempt: () => Promise<unknown>,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {

@@ -21,6 +21,7 @@ export type {
 } from './devices/device-plugin.js';
 export { MemoryPlugin, type MemoryPluginOptions } from './devices/memory.js';
 export { MockPlugin, type MockDevice, type MockPluginOptions } from './devices/mock.js';
+export { mockPluginOf } from './devices/mock-settings.js';
 export { loadDevicePlugins, type LoadDevicePluginsOptions } from './devices/plugins.js';
 export { parseOvercommitFactor } from './devices/overcommit.js';
 export * from './errors.js';

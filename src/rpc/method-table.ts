@@ -9,6 +9,7 @@ import { kernelMethods } from './methods/kernels.js';
 import { networkMethods } from './methods/networks.js';
 import { nodeMethods } from './methods/node.js';
 import { portMethods } from './methods/ports.js';
+import { resourceMethods } from './methods/resources.js';
 import { serviceMethods } from './methods/services.js';
 
 /**
@@ -21,6 +22,7 @@ const ROWS = [
   ...networkMethods,
   ...imageMethods,
   ...portMethods,
+  ...resourceMethods,
   ...kernelMethods,
   ...executionMethods,
   ...serviceMethods,

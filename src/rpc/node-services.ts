@@ -6,6 +6,8 @@ import type { KernelDescription } from '../kernels/requests.js';
 export interface AgentDirectory {
   /** Null: the default agent. @throws AgentIdNotFoundError */
   getAgent(id: string | null): Agent;
+  /** Those that run, in configuration order. */
+  listAgents(): readonly Agent[];
   /** Null: of every agent. @throws AgentIdNotFoundError */
   listKernels(agentId: string | null): readonly KernelDescription[];
   /** Null: wherever it is. @throws AgentIdNotFoundError, KeyError */
@@ -16,8 +18,16 @@ export interface AgentDirectory {
 export interface NodeServices {
   readonly agents: AgentDirectory;
   health(): NodeHealth | Promise<NodeHealth>;
+  /** Looks over the books of the running node. */
+  examine(): Promise<readonly Examination[]>;
   /** Null when none is configured. */
   readonly abuseReportPath: string | null;
+}
+
+/** One thing that must hold, and where it does not. */
+export interface Examination {
+  readonly check: string;
+  readonly findings: readonly string[];
 }
 
 /** spec/rpc-functions.md 6.2.2. */

@@ -97,7 +97,7 @@ export class AgentRuntime {
   }
 
   /** Running agents in configuration order. */
-  agents(): readonly Agent[] {
+  listAgents(): readonly Agent[] {
     return [...this.#hosted.values()].map(({ started }) => started.agent);
   }
 

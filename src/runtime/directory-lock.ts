@@ -9,10 +9,15 @@ import type { ProcessIdentity } from './process-identity.js';
 
 const holder = z.object({ pid: z.int().positive(), start: z.string().nullable() });
 
-/** Takeovers of stale locks before giving up: each means that yet another process came first. */
+/** A takeover is itself under a lock, which may be left behind too; deeper than this something else is wrong. */
+const MAX_DEPTH = 3;
+/** Looks at a lock that keeps changing hands before giving up. */
 const MAX_ATTEMPTS = 5;
 
-/** A lock file that names its holder. One whose holder is gone is taken over. */
+/**
+ * A lock file that names its holder. One whose holder is gone is taken over, by exactly one of those who try: only
+ * who holds the lock of the takeover may replace it.
+ */
 export class DirectoryLock {
   readonly #file: string;
   readonly #content: string;
@@ -22,18 +27,34 @@ export class DirectoryLock {
     this.#content = content;
   }
 
-  /** @throws StateDirectoryInUseError naming the process that holds it. */
+  /** @throws StateDirectoryInUseError naming the process that holds it or is about to. */
   static async acquire(file: string, logger: Logger): Promise<DirectoryLock> {
     const self = (await identifyProcess(process.pid)) ?? { pid: process.pid, start: null };
-    const content = `${JSON.stringify(self)}\n`;
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    return await DirectoryLock.#acquire(file, self, logger, 0);
+  }
+
+  static async #acquire(
+    file: string,
+    self: ProcessIdentity,
+    logger: Logger,
+    depth: number,
+  ): Promise<DirectoryLock> {
+    const content = `${JSON.stringify({ ...self, nonce: randomUUID() })}\n`;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && depth < MAX_DEPTH; attempt++) {
       if (await createWithContent(file, content)) return new DirectoryLock(file, content);
       const found = await readIfPresent(file);
       if (found === null) continue;
       const held = parseHolder(found);
       if (held && (await isAlive(held))) throw inUse(file, held);
-      logger.warn('taking over the lock of a daemon that is gone', { file, pid: held?.pid ?? null });
-      await removeExactly(file, found);
+      const takeover = await DirectoryLock.#acquire(`${file}.takeover`, self, logger, depth + 1);
+      try {
+        if ((await readIfPresent(file)) !== found) continue;
+        await replaceWithContent(file, content);
+      } finally {
+        await takeover.release();
+      }
+      logger.warn('took over the lock of a daemon that is gone', { file, pid: held?.pid ?? null });
+      return new DirectoryLock(file, content);
     }
     throw new StateDirectoryInUseError(`${file}: several processes compete for it; start one at a time`);
   }
@@ -59,23 +80,10 @@ async function createWithContent(file: string, content: string): Promise<boolean
   }
 }
 
-/**
- * Removes the file with this content. Moving it away first tells whether a competitor had already replaced it; then
- * its lock goes back.
- */
-async function removeExactly(file: string, content: string): Promise<void> {
-  const aside = `${file}.${randomUUID()}`;
-  try {
-    await rename(file, aside);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
-    throw error;
-  }
-  if ((await readIfPresent(aside)) !== content)
-    await link(aside, file).catch((error: unknown) => {
-      if (!hasCode(error, 'EEXIST')) throw error;
-    });
-  await unlinkIfPresent(aside);
+async function replaceWithContent(file: string, content: string): Promise<void> {
+  const temporary = `${file}.${randomUUID()}`;
+  await writeFile(temporary, content, { mode: 0o600 });
+  await rename(temporary, file);
 }
 
 async function isAlive(held: ProcessIdentity): Promise<boolean> {

@@ -57,6 +57,13 @@ export class FakeAgent implements Agent {
     this.#record('gpuAllocMap');
     return Promise.resolve({ '0': '0.5' });
   }
+  resourceUsage(): ReturnType<Agent['resourceUsage']> {
+    const cpu = { capacity: '4', reported: '4', reserved: '0', allocated: '1', allocatedBySiblings: '0' };
+    return { agentId: this.id, slots: { cpu: { ...cpu, free: '3' } }, devices: {}, kernels: {} };
+  }
+  examine(): readonly string[] {
+    return [];
+  }
   updateScalingGroup(group: string): Promise<void> {
     this.#record('updateScalingGroup', group);
     this.scalingGroup = group;

@@ -14,9 +14,16 @@ export class RecordedEvents implements EventSink {
     return this.published.map(({ event }) => event.name);
   }
 
-  named<Name extends AgentEvent['name']>(name: Name): readonly Extract<AgentEvent, { name: Name }>[] {
-    return this.published.flatMap(({ event }) =>
-      event.name === name ? [event as Extract<AgentEvent, { name: Name }>] : [],
-    );
+  named<Name extends AgentEvent['name']>(name: Name): readonly EventOf<Name>[] {
+    return this.published.flatMap(({ event }) => (event.name === name ? [event as EventOf<Name>] : []));
   }
 }
+
+/** The member of the union that has this name, also where several names share one. */
+type EventOf<Name extends AgentEvent['name']> = AgentEvent extends infer Event
+  ? Event extends { readonly name: infer Names }
+    ? Name extends Names
+      ? Event & { readonly name: Name }
+      : never
+    : never
+  : never;

@@ -47,7 +47,12 @@ export async function startNode(
   const { limits, curve, ...rest } = options;
   const dispatcher = new Dispatcher({
     managerVersion: '25.17',
-    node: { agents: runtime, health: () => HEALTH, abuseReportPath: null },
+    node: {
+      agents: runtime,
+      health: () => HEALTH,
+      examine: () => Promise.resolve([]),
+      abuseReportPath: null,
+    },
     ...rest,
   });
   const server = await AgentRPCServer.open({

@@ -81,7 +81,12 @@ describe('routing by agent_id', () => {
 
   test('get_local_config never looks at its agent_id', async () => {
     const node = await open(twoAgents(), {
-      node: { agents: (await open(twoAgents())).runtime, health: notAsked, abuseReportPath: '/var/abuse' },
+      node: {
+        agents: (await open(twoAgents())).runtime,
+        health: notAsked,
+        examine: notAsked,
+        abuseReportPath: '/var/abuse',
+      },
     });
     await expect(node.call('get_local_config', ['i-three'])).resolves.toEqual({
       agent: { 'abuse-report-path': '/var/abuse' },

@@ -229,7 +229,11 @@ describe.each(['25.17', '26.8'] as const)('requests as a %s manager sends them',
     expect(agent.calls).toEqual([
       {
         method: 'createKernels',
-        args: [ids.map((kernelId) => expect.objectContaining({ kernelId, sessionId, imageRef: IMAGE_REF }))],
+        args: [
+          ids.map((kernelId): unknown =>
+            expect.objectContaining({ kernelId, sessionId, imageRef: IMAGE_REF }),
+          ),
+        ],
       },
     ]);
     const [first] = results;

@@ -1,0 +1,123 @@
+import { lookup } from 'node:dns/promises';
+import { hostname, networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { type AgentNode, HostedAgent } from './agent/hosted-agent.js';
+import { PortPool } from './agent/port-pool.js';
+import type { KernelBackend } from './backends/backend.js';
+import {
+  type AgentConfig,
+  type DaemonConfig,
+  type DetectedHosts,
+  detectHosts,
+  updateScalingGroup,
+} from './config/index.js';
+import { localAddresses } from './config/identity.js';
+import { systemClock } from './core/clock.js';
+import type { AgentId } from './core/ids.js';
+import type { Logger } from './core/logger.js';
+import type { Metrics } from './core/metrics.js';
+import type { EventSink } from './events/catalogue.js';
+import type { NodeResources } from './resources/index.js';
+import type { AgentFactory } from './runtime/agent-runtime.js';
+import type { StateDirectory } from './runtime/state-directory.js';
+
+export interface IdentifiedAgent {
+  readonly id: AgentId;
+  readonly config: AgentConfig;
+}
+
+const STOP_GRACE_MS = 10_000;
+const READINESS_INTERVAL_MS = 300;
+
+/** The configured agents; one without an id of its own has the id that was made up for its place at the first start. */
+export async function identifyAgents(
+  config: DaemonConfig,
+  state: StateDirectory,
+): Promise<readonly IdentifiedAgent[]> {
+  const agents: IdentifiedAgent[] = [];
+  for (const [position, agent] of config.agents.entries())
+    agents.push({ id: agent.id ?? (await state.generatedAgentId(position)), config: agent });
+  return agents;
+}
+
+/** Hosts that the file leaves empty, looked up on this machine. */
+export async function hostsOf(config: DaemonConfig): Promise<DetectedHosts> {
+  const hostnameAddress = await lookup(hostname(), { family: 4 }).then(
+    ({ address }) => address,
+    () => null,
+  );
+  return detectHosts({
+    rpcHost: config.rpc.listen.host,
+    bindHost: config.agents[0]?.bindHost ?? '',
+    agentSubnet: null,
+    containerSubnet: null,
+    addresses: localAddresses(networkInterfaces()),
+    hostnameAddress,
+  });
+}
+
+export interface AgentParts {
+  readonly agent: IdentifiedAgent;
+  readonly config: DaemonConfig;
+  readonly hosts: DetectedHosts;
+  readonly state: StateDirectory;
+  readonly backend: KernelBackend;
+  readonly resources: NodeResources;
+  readonly events: EventSink;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** How the runtime makes one agent out of the node's parts. */
+export function agentFactory(parts: AgentParts): AgentFactory {
+  const { agent, config, hosts, state, backend, resources, events, logger, metrics } = parts;
+  const { initPollingAttempts, initPollingTimeoutMs, initTimeoutMs } = agent.config.kernelLifecycles;
+  const node: AgentNode = {
+    hardwareInfo: () => resources.hardwareInfo(),
+    gpuAllocMap: (agentId) => resources.gpuAllocMap(agentId),
+    saveScalingGroup: async (agentId, group) => {
+      if (config.file !== null) await updateScalingGroup(config.file, agentId, group);
+    },
+  };
+  return {
+    id: agent.id,
+    start: async () => {
+      await state.kernelsDirectory(agent.id);
+      const hosted = await HostedAgent.start({
+        agentId: agent.id,
+        backend,
+        resources: resources.forAgent(agent.id),
+        ports: new PortPool({
+          range: [agent.config.portRange.first, agent.config.portRange.last],
+          clock: systemClock,
+        }),
+        events,
+        clock: systemClock,
+        logger,
+        metrics,
+        node,
+        stateDirectory: join(state.layout.agentsDirectory, agent.id),
+        journalDirectory: state.layout.root,
+        scalingGroup: agent.config.scalingGroup,
+        settings: {
+          scratchRoot: agent.config.scratchRoot,
+          bindHost: agent.config.bindHost === '' ? hosts.bindHost : agent.config.bindHost,
+          advertisedHost: agent.config.advertisedHost,
+          architecture: process.arch === 'arm64' ? 'aarch64' : 'x86_64',
+          kernelUid: agent.config.kernelUid,
+          kernelGid: agent.config.kernelGid,
+          creationConcurrency: agent.config.kernelCreationConcurrency,
+          readiness: {
+            attempts: initPollingAttempts,
+            attemptTimeoutMs: initPollingTimeoutMs,
+            totalTimeoutMs: initTimeoutMs,
+            intervalMs: READINESS_INTERVAL_MS,
+          },
+          pullTimeoutMs: config.api.pullTimeoutMs,
+          stopGraceMs: STOP_GRACE_MS,
+        },
+      });
+      return { agent: hosted, stop: () => hosted.stop() };
+    },
+  };
+}

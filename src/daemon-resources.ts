@@ -1,0 +1,73 @@
+import type { AgentConfig, DaemonConfig } from './config/index.js';
+import type { AgentId } from './core/ids.js';
+import type { Logger } from './core/logger.js';
+import {
+  CpuPlugin,
+  type DevicePlugin,
+  loadDevicePlugins,
+  type ManualShare,
+  MemoryPlugin,
+  mockPluginOf,
+  NodeResources,
+  parseOvercommitFactor,
+} from './resources/index.js';
+
+/** The node's ledger of devices as the configuration wants it shared. */
+export async function createNodeResources(options: {
+  readonly config: DaemonConfig;
+  readonly agents: readonly { readonly id: AgentId; readonly config: AgentConfig }[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly logger: Logger;
+}): Promise<NodeResources> {
+  const { config, agents, logger } = options;
+  return NodeResources.create({
+    plugins: await devicePlugins(options),
+    agents: agents.map(({ id, config: agent }) => ({ id, manual: manualShare(agent) })),
+    mode: config.allocationMode,
+    reserved: config.reserved,
+    memoryAlignBytes: config.memoryAlignBytes,
+    allocationOrder: config.allocationOrder,
+    affinityPolicy: config.affinityPolicy,
+    logger,
+  });
+}
+
+async function devicePlugins({
+  config,
+  env,
+  cwd,
+  logger,
+}: Parameters<typeof createNodeResources>[0]): Promise<readonly DevicePlugin[]> {
+  const { mock, ...others } = config.devices;
+  const accelerators = await loadDevicePlugins({
+    allow: config.computePlugins.allow,
+    block: config.computePlugins.block ?? [],
+    packages: Object.values(others).flatMap(({ package: name }) => (typeof name === 'string' ? [name] : [])),
+    resolveFrom: cwd,
+    settingsOf: (key) => Promise.resolve(textSettings(others[key] ?? config.plugins[key] ?? {})),
+    logger,
+  });
+  return [
+    ...accelerators,
+    ...(mock ? [mockPluginOf(mock)] : []),
+    new CpuPlugin({ overcommit: parseOvercommitFactor(env['BACKEND_CPU_OVERCOMMIT_FACTOR']) }),
+    new MemoryPlugin({ overcommit: parseOvercommitFactor(env['BACKEND_MEM_OVERCOMMIT_FACTOR']) }),
+  ];
+}
+
+const textSettings = (table: Readonly<Record<string, unknown>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(table).map(([key, value]) => [
+      key,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    ]),
+  );
+
+function manualShare({ allocations }: AgentConfig): ManualShare | undefined {
+  if (!allocations) return undefined;
+  return {
+    slots: { cpu: String(allocations.cpu), mem: String(allocations.memBytes), ...allocations.devices },
+    deviceIds: allocations.deviceIds,
+  };
+}

@@ -1,0 +1,69 @@
+import { type DaemonConfig, type DetectedHosts, formatHostPort } from './config/index.js';
+import { systemClock } from './core/clock.js';
+import { messageOf } from './core/errors.js';
+import type { Logger } from './core/logger.js';
+import type { Metrics } from './core/metrics.js';
+import { VERSION } from './core/version.js';
+import type { DaemonKeys } from './daemon-keys.js';
+import type { EventSink } from './events/catalogue.js';
+import type { NodeResources } from './resources/index.js';
+import { Dispatcher } from './rpc/dispatcher.js';
+import type { Examination } from './rpc/node-services.js';
+import { AgentRPCServer } from './rpc/server.js';
+import type { AgentRuntime } from './runtime/agent-runtime.js';
+
+/** Opens the node's RPC socket in front of its agents. */
+export function openRpcServer(parts: {
+  readonly config: DaemonConfig;
+  readonly runtime: AgentRuntime;
+  readonly resources: NodeResources;
+  readonly keys: DaemonKeys | null;
+  readonly events: EventSink;
+  readonly hosts: DetectedHosts;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}): Promise<AgentRPCServer> {
+  const { config, runtime, resources, keys, events, hosts, logger, metrics } = parts;
+  const dispatcher = new Dispatcher({
+    node: {
+      agents: runtime,
+      health: () => ({ status: 'ok', version: VERSION, checks: [], measuredAtMs: systemClock.nowMs() }),
+      examine: () => Promise.resolve(examineNode(runtime, resources)),
+      abuseReportPath: config.abuseReportPath,
+    },
+    managerVersion: config.managerVersion,
+    deadlines: config.deadlines,
+    onAgentError: (agentId, { message, traceback }) =>
+      events.publish(agentId, { name: 'agent_error', message, traceback }),
+    debug: config.debugEnabled,
+    logger,
+    metrics,
+  });
+  const { maxNestingDepth, maxItems, ...peerLimits } = config.limits;
+  return AgentRPCServer.open({
+    address: `tcp://${formatHostPort({ host: hosts.rpcHost, port: config.rpc.listen.port })}`,
+    dispatcher,
+    ...(keys ? { curve: keys.credentials } : {}),
+    limits: peerLimits,
+    codecLimits: { maxDepth: maxNestingDepth, maxItems },
+    logger,
+    metrics,
+  });
+}
+
+/** What `splenium doctor` shows. */
+function examineNode(runtime: AgentRuntime, resources: NodeResources): readonly Examination[] {
+  const devices: string[] = [];
+  try {
+    resources.checkInvariants();
+  } catch (error) {
+    devices.push(messageOf(error));
+  }
+  return [
+    { check: 'devices: allocated + free = capacity, nothing owned twice', findings: devices },
+    ...runtime.listAgents().map((agent) => ({
+      check: `agent ${agent.id}: whatever is held is held by a kernel of this agent`,
+      findings: agent.examine(),
+    })),
+  ];
+}
