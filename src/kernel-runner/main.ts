@@ -19,6 +19,8 @@ import { nodeRuntime } from './runtimes/node.js';
 import { pythonRuntime } from './runtimes/python.js';
 import type { Runtime } from './runtimes/runtime.js';
 import { ShellRuntime } from './runtimes/shell.js';
+import { loadDefinitions } from './services/definition.js';
+import { runtimeServices } from './services/runtime-services.js';
 import { ServiceBoard } from './services/service-board.js';
 import { TaskQueue } from './tasks.js';
 import { BatchInput, InputRequests } from './user-input.js';
@@ -75,23 +77,35 @@ async function serve(options: RunnerOptions): Promise<number> {
     outgoing.post(RESPONSE.waitingInput, payload);
   });
   const batchInput = await BatchInput.open(privateDirectory, inputs, options.runtime === 'python');
+  const commands = new CommandRunner(parts);
   const tasks = new TaskQueue({
     outgoing,
     sink,
     runtime,
-    commands: new CommandRunner(parts),
+    commands,
     inputs,
     work,
     kernelId: environment()['BACKENDAI_KERNEL_ID'],
     batchVariables: () => (options.runtime === 'python' ? batchInput.variables(environment()) : {}),
   });
-  const services = new ServiceBoard(outgoing);
+  const services = new ServiceBoard({
+    outgoing,
+    groups,
+    work,
+    environment,
+    complain,
+    runtimePath: options.runtimePath,
+    definitions: loadDefinitions(options.serviceDefinitions, complain),
+    runtimeServices: runtimeServices(options.runtime, options.runtimePath),
+  });
   const runner = new KernelRunner({ outgoing, tasks, inputs, runtime, services, complain });
 
+  await Promise.race([bootstrap(work, commands), stopped]);
   void receive(replIn, runner);
   await stopped;
 
   replIn.close();
+  services.close();
   await groups.endAll(CHILDREN_GRACE_MS);
   await runtime.close();
   batchInput.close();
@@ -99,6 +113,14 @@ async function serve(options: RunnerOptions): Promise<number> {
   replOut.close();
   rmSync(privateDirectory, { recursive: true, force: true });
   return 0;
+}
+
+/** The user's own start-up script, before anything is answered (spec/kernel-runner.md 4.3). */
+async function bootstrap(work: string, commands: CommandRunner): Promise<void> {
+  const script = join(work, 'bootstrap.sh');
+  if (!statSync(script, { throwIfNoEntry: false })?.isFile()) return;
+  const exitCode = await commands.run(['/bin/sh', script], {});
+  if (exitCode !== 0) complain('bootstrap.sh failed', { exitCode });
 }
 
 async function receive(socket: Pull, runner: KernelRunner): Promise<void> {

@@ -83,7 +83,7 @@ export class OutputPump {
     reader: Socket,
     name: StreamName,
     sink: OutputSink,
-    marks: { readonly secret: string; readonly muteUntilFirst: boolean } | undefined = undefined,
+    marks?: { readonly secret: string; readonly muteUntilFirst: boolean },
   ) {
     this.#reader = reader;
     this.#scanner = marks ? new MarkerScanner(marks.secret) : undefined;

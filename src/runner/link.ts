@@ -15,6 +15,7 @@ import { RecordReader } from './records.js';
 import { ReplyLine } from './reply-line.js';
 import { readApps, readCompletion, readModelStatus, readServiceResult, readStatus } from './replies.js';
 import type { AppsResult, CompletionResult, RunnerStatus, ServiceResult } from './replies.js';
+import { linkSignals } from './linked-signal.js';
 import { RunBoard } from './run-board.js';
 import { RunnerSockets } from './sockets.js';
 
@@ -123,7 +124,13 @@ export class RunnerLink {
     readonly timeoutMs: number;
     readonly signal?: AbortSignal | undefined;
   }): Promise<void> {
-    await this.#within(this.#settled.promise, 'waiting for the kernel runner', options);
+    await this.#untilClosed(options.signal, (ends) =>
+      within(this.#settled.promise, {
+        timeoutMs: options.timeoutMs,
+        signal: ends,
+        what: `waiting for the runner of kernel ${this.kernelId}`,
+      }),
+    );
   }
 
   /** Null when the runner does not answer in time, or the link is closed. */
@@ -278,7 +285,7 @@ export class RunnerLink {
     }
   }
 
-  #ask(
+  async #ask(
     line: ReplyLine,
     type: RequestType,
     payload: Uint8Array,
@@ -286,38 +293,27 @@ export class RunnerLink {
     defaultTimeoutMs: number | undefined,
   ): Promise<Uint8Array> {
     this.#checkOpen();
-    const ends = this.#closing.signal;
-    return this.#orClosed(
-      line.ask(
-        () => {
-          this.#sockets.send({ type, payload });
-        },
-        {
-          timeoutMs: timeoutMs ?? defaultTimeoutMs,
-          signal: signal ? AbortSignal.any([signal, ends]) : ends,
-        },
-      ),
+    const send = () => {
+      this.#sockets.send({ type, payload });
+    };
+    return await this.#untilClosed(signal, (ends) =>
+      line.ask(send, { timeoutMs: timeoutMs ?? defaultTimeoutMs, signal: ends }),
     );
   }
 
-  #within<T>(
-    work: Promise<T>,
-    what: string,
-    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+  /** Hands out a signal that also follows the link's end, and tells closed from cancelled. */
+  async #untilClosed<T>(
+    signal: AbortSignal | undefined,
+    work: (ends: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const ends = this.#closing.signal;
-    return this.#orClosed(
-      within(work, { timeoutMs, signal: signal ? AbortSignal.any([signal, ends]) : ends, what }),
-    );
-  }
-
-  /** What closing aborts is closed, not cancelled. */
-  async #orClosed<T>(work: Promise<T>): Promise<T> {
+    const ends = linkSignals(signal, this.#closing.signal);
     try {
-      return await work;
+      return await work(ends.signal);
     } catch (error) {
       this.#checkOpen();
       throw error;
+    } finally {
+      ends.release();
     }
   }
 

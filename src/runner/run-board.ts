@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { within } from '../core/async.js';
-import { hasCode, LimitExceededError } from '../core/errors.js';
+import { hasCode, LimitExceededError, messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { REQUEST, textPayload } from '../kernel-runner/messages.js';
 import type { RequestType, RunnerMessage } from '../kernel-runner/messages.js';
 import type { ExecutionRequest } from './execution.js';
 import type { RunnerLinkLimits } from './limits.js';
+import { linkSignals } from './linked-signal.js';
 import type { RunRecord } from './records.js';
 import { costOf, Run } from './run.js';
 import type { Taken } from './run.js';
@@ -53,11 +54,16 @@ export class RunBoard {
     if (this.#state !== 'unknown') return;
     this.#state = pending ? 'exact' : 'guessing';
     const owed = (pending ?? []).filter((task) => task === REQUEST.exec || task === REQUEST.code).length;
+    const early = this.#orphan;
     if (owed > 0) {
-      this.#orphan ??= new Run(randomUUID());
-      this.#orphan.owed = owed;
-      this.#active = this.#orphan;
-    }
+      const orphan = early ?? new Run(randomUUID());
+      orphan.owed = owed;
+      this.#orphan = this.#isClaimed(orphan) ? undefined : orphan;
+      this.#active = orphan;
+    } else if (early && this.#isClaimed(early)) {
+      this.#orphan = undefined;
+      if (early.owed === 0) this.#nothingPending(early);
+    } else if (early?.owed === 0) this.#orphan = undefined;
     this.#startNext();
   }
 
@@ -84,6 +90,11 @@ export class RunBoard {
   attach(request: Pick<ExecutionRequest, 'runId' | 'mode' | 'code' | 'opts'>): Run {
     const id = request.runId ?? randomUUID().replaceAll('-', '');
     const tasks = tasksOf(request);
+    for (const { type, payload } of tasks)
+      if (payload.length > this.#options.limits.maxRequestBytes)
+        throw new LimitExceededError(
+          `the ${type} text of ${String(payload.length)} bytes is larger than ${String(this.#options.limits.maxRequestBytes)}: put it into a file`,
+        );
     const known = this.#runs.get(id);
     if (tasks.length > 0) return this.#enqueue(known ?? new Run(id), tasks);
     const run = known ?? this.#adopt(id);
@@ -99,30 +110,35 @@ export class RunBoard {
   async collect(run: Run, flushTimeoutMs: number | null, signal: AbortSignal | undefined): Promise<Taken> {
     const { limits, closed } = this.#options;
     const until = flushTimeoutMs === null ? undefined : performance.now() + flushTimeoutMs;
-    const ends = AbortSignal.any(signal ? [signal, closed] : [closed]);
+    const ends = linkSignals(signal, closed);
     const wait = (work: Promise<unknown>) =>
       within(work, {
         timeoutMs: until === undefined ? undefined : Math.max(0, until - performance.now()),
-        signal: ends,
+        signal: ends.signal,
         what: `run ${run.id}`,
       });
     run.collectors += 1;
     const turn = run.turn();
+    let isMyTurn = false;
     try {
       await wait(turn);
-      while (!run.isReady(limits.maxResultChars)) await wait(run.changed());
-      return run.take(limits.maxResultChars);
+      isMyTurn = true;
+      while (!run.isReady(limits.maxResultChars)) await wait(run.ready(limits.maxResultChars));
     } catch (error) {
       if (closed.aborted) throw closed.reason;
       if (!hasCode(error, 'TIMEOUT')) throw error;
-      return run.collectors === 1 ? run.take(limits.maxResultChars) : { records: [], outcome: CONTINUED };
     } finally {
+      ends.release();
       void turn.then((done) => {
         done();
       });
       run.collectors -= 1;
-      this.#tidy(run, signal?.aborted ?? false);
+      if (signal?.aborted === true) this.#tidy(run, true);
     }
+    const taken = isMyTurn ? run.take(limits.maxResultChars) : { records: [], outcome: CONTINUED };
+    run.isAnswered = true;
+    this.#tidy(run, false);
+    return taken;
   }
 
   /** Runs whose tasks were not sent yet. */
@@ -145,6 +161,7 @@ export class RunBoard {
         );
       // A new start under an old name: what nobody collected of the former run would only confuse.
       run.clear();
+      run.owed = 0;
       this.#line.push(run);
       this.#runs.set(run.id, run);
     }
@@ -160,25 +177,51 @@ export class RunBoard {
       const next = this.#line.shift();
       if (!next) return;
       this.#active = next;
-      for (const message of next.feed.splice(0)) this.#options.send(message);
+      this.#start(next);
+    }
+  }
+
+  #start(run: Run): void {
+    try {
+      for (const message of run.feed.splice(0)) this.#options.send(message);
+    } catch (error) {
+      // The runner does not read. Nobody may be waiting here who could be told, so the run tells.
+      run.append({ kind: 'text', stream: 'stderr', text: `[agent] ${messageOf(error)}\n` });
+      run.append({ kind: 'outcome', outcome: { status: 'finished', exitCode: null, options: null } });
+      run.owed = 0;
+      this.#active = undefined;
     }
   }
 
   /** A call continues a run that was not started over this link. */
   #adopt(id: string): Run {
-    const orphan = this.#orphan;
-    if (orphan) {
-      this.#orphan = undefined;
-      orphan.id = id;
-      this.#runs.set(id, orphan);
-      return orphan;
-    }
-    if (this.#state === 'exact') return lostRun(id);
-    const run = new Run(id, true);
-    run.owed = 1;
+    let run = this.#orphan;
+    if (run && this.#isClaimed(run)) run = undefined;
+    run ??= new Run(id);
+    run.id = id;
+    if (this.#state === 'unknown') this.#orphan ??= run;
+    else if (run === this.#orphan) this.#orphan = undefined;
+    else this.#nothingPending(run);
     this.#runs.set(id, run);
-    this.#active ??= run;
     return run;
+  }
+
+  /** A call continues a run, and the runner told that it works on nothing, or told nothing. */
+  #nothingPending(run: Run): void {
+    if (this.#state === 'exact') {
+      // Nothing will ever come; a client that asks for it shall not ask forever.
+      const text = `[agent] the run ${run.id} is over or was never started here\n`;
+      run.append({ kind: 'text', stream: 'stderr', text });
+      run.append({ kind: 'outcome', outcome: { status: 'finished', exitCode: null, options: null } });
+      return;
+    }
+    run.owed = 1;
+    run.isListener = true;
+    this.#active ??= run;
+  }
+
+  #isClaimed(orphan: Run): boolean {
+    return this.#runs.get(orphan.id) === orphan;
   }
 
   #adoptedBeforeSettling(): Run | undefined {
@@ -205,7 +248,7 @@ export class RunBoard {
   #tidy(run: Run, wasCancelled: boolean): void {
     if (run.collectors > 0) return;
     const neverSent = this.#line.indexOf(run);
-    if (wasCancelled && neverSent >= 0) {
+    if (wasCancelled && neverSent >= 0 && !run.isAnswered) {
       this.#line.splice(neverSent, 1);
       this.#forget(run);
     } else if (run.owed <= 0 && run.isEmpty) this.#forget(run);
@@ -223,15 +266,6 @@ export class RunBoard {
     if (this.#active === run) this.#active = undefined;
     this.#startNext();
   }
-}
-
-/** Nothing will ever come for this run; a client that asks for it shall not ask forever. */
-function lostRun(id: string): Run {
-  const run = new Run(id);
-  const text = `[agent] the run ${id} is over or was never started here\n`;
-  run.append({ kind: 'text', stream: 'stderr', text });
-  run.append({ kind: 'outcome', outcome: { status: 'finished', exitCode: null, options: null } });
-  return run;
 }
 
 function tasksOf(request: Pick<ExecutionRequest, 'mode' | 'code' | 'opts'>): readonly RunnerMessage[] {

@@ -23,10 +23,12 @@ export class Run {
   id: string;
   /** Messages that wait until the runner is free. */
   feed: RunnerMessage[] = [];
-  /** `finished` messages the runner still owes. */
+  /** `finished` messages the runner still owes; negative when more came than were expected. */
   owed = 0;
   /** Took over output that nobody else claims; gives way as soon as another run wants to start. */
-  readonly isListener: boolean;
+  isListener = false;
+  /** Has a call had a result, so that its client counts on the run? */
+  isAnswered = false;
   /** Calls that collect, one after another. */
   collectors = 0;
   #lastTurn: Promise<void> = Promise.resolve();
@@ -34,11 +36,10 @@ export class Run {
   #cost = 0;
   #outcomes = 0;
   #droppedChars = 0;
-  #changed: Deferred<void> = deferred();
+  #waiter: { readonly maxChars: number; readonly wake: Deferred<void> } | undefined;
 
-  constructor(id: string, isListener = false) {
+  constructor(id: string) {
     this.id = id;
-    this.isListener = isListener;
   }
 
   /** Characters and overhead kept. */
@@ -53,7 +54,7 @@ export class Run {
   append(record: RunRecord): void {
     this.#noteDropped();
     this.#push(record);
-    this.#changed.resolve();
+    if (this.#waiter && this.isReady(this.#waiter.maxChars)) this.#waiter.wake.resolve();
   }
 
   /** Counts output that found no room; the console will say so where it is missing. */
@@ -75,13 +76,15 @@ export class Run {
     const mine = deferred<void>();
     this.#lastTurn = before.then(() => mine.promise);
     await before;
-    return mine.resolve as () => void;
+    return () => {
+      mine.resolve();
+    };
   }
 
-  /** Resolves with the next record that comes in. */
-  changed(): Promise<void> {
-    this.#changed = deferred();
-    return this.#changed.promise;
+  /** Resolves when `isReady` turns true. */
+  ready(maxChars: number): Promise<void> {
+    this.#waiter = { maxChars, wake: deferred() };
+    return this.#waiter.wake.promise;
   }
 
   /** May a result be made before its time is up: by an outcome, or because it would become too large? */

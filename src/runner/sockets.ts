@@ -75,11 +75,11 @@ export class RunnerSockets {
 
   async #write(): Promise<void> {
     this.#writing = true;
-    for (let next = this.#queue.shift(); next && !this.#closed; next = this.#queue.shift()) {
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
       try {
         await this.#push.send([next.type, next.payload]);
       } catch (error) {
-        if (!this.#closed)
+        if (!this.#isClosed())
           this.#options.logger.error('a request to the kernel runner was lost', {
             type: next.type,
             error: messageOf(error),

@@ -11,6 +11,7 @@ export class InterpretedRuntime implements Runtime {
   readonly #parts: RuntimeParts;
   readonly #builtin: (step: 'build' | 'exec') => BuiltinCommand;
   #interpreter: Interpreter | undefined;
+  /** An interrupt that came before there was somebody to receive it. */
   #interruptedEarly = false;
   #starting = false;
   #closed = false;
@@ -34,7 +35,7 @@ export class InterpretedRuntime implements Runtime {
       this.#starting = false;
     }
     const running = interpreter.run(code, prompt);
-    if (this.#interruptedEarly) interpreter.interrupt();
+    if (this.#wasInterrupted()) interpreter.interrupt();
     const exitCode = await running;
     if (!interpreter.alive && !this.#closed) {
       this.#interpreter = undefined;
@@ -61,6 +62,10 @@ export class InterpretedRuntime implements Runtime {
 
   builtinCommand(step: 'build' | 'exec'): BuiltinCommand {
     return this.#builtin(step);
+  }
+
+  #wasInterrupted(): boolean {
+    return this.#interruptedEarly;
   }
 
   async close(): Promise<void> {

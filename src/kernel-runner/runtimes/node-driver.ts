@@ -43,7 +43,7 @@ function report(error) {
   try {
     text = error instanceof Error || util.types.isNativeError(error) ? error.stack : 'Uncaught ' + util.inspect(error);
     if (error?.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED') text = 'Interrupted';
-    else text = String(text).split('\n').filter((line) => !line.includes(__filename) && !line.includes('node:vm')).join('\n');
+    else text = String(text).split('\n').filter((line) => !line.includes(__filename) && !line.includes('node:vm')).join('\n').trimEnd();
   } catch {
     text = 'Uncaught error';
   }
@@ -80,7 +80,7 @@ async function run(code) {
     const outer = new vm.Script('globalThis[Symbol.for("splenium.run")]()');
     let value = outer.runInThisContext({ breakOnSigint: true });
     if (waits) value = await Promise.race([value, interrupted]);
-    if (value !== undefined) process.stdout.write(typeof value === 'string' ? util.inspect(value) : util.inspect(value));
+    if (value !== undefined) process.stdout.write(util.inspect(value));
     return 0;
   } catch (error) {
     report(error);

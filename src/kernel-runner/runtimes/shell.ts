@@ -202,6 +202,7 @@ export class ShellRuntime implements Runtime {
   readonly #parts: RuntimeParts;
   #shell: ShellProcess | undefined;
   #starting = false;
+  /** An interrupt that came before there was somebody to receive it. */
   #interruptedEarly = false;
 
   constructor(path: string, parts: RuntimeParts) {
@@ -223,7 +224,7 @@ export class ShellRuntime implements Runtime {
     }
     const shell = this.#shell;
     const running = shell.run(code);
-    if (this.#interruptedEarly) shell.interrupt();
+    if (this.#wasInterrupted()) shell.interrupt();
     const exitCode = await running;
     if (!shell.alive) {
       this.#shell = undefined;
@@ -265,6 +266,10 @@ export class ShellRuntime implements Runtime {
     if (existsSync(join(this.#parts.work, 'main.sh')))
       return { argv: [this.#path, 'main.sh'], batchMode: false };
     return { exitCode: NOT_STARTED, why: 'cannot find the main script main.sh' };
+  }
+
+  #wasInterrupted(): boolean {
+    return this.#interruptedEarly;
   }
 
   async close(): Promise<void> {
