@@ -51,10 +51,12 @@ export class Creation {
         if (this.#waiters === 0) this.breakOff(error);
         else reject(error);
       };
-      if (signal.aborted) onAbort();
-      else signal.addEventListener('abort', onAbort, { once: true });
+      // One of its own: a call may wait for more kernels than a signal bears listeners without a warning.
+      const own = AbortSignal.any([signal]);
+      if (own.aborted) onAbort();
+      else own.addEventListener('abort', onAbort, { once: true });
       this.#outcome.promise.then(resolve, reject).finally(() => {
-        signal.removeEventListener('abort', onAbort);
+        own.removeEventListener('abort', onAbort);
       });
     });
   }

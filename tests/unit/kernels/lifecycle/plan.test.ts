@@ -1,0 +1,226 @@
+import { parseAgentId } from '../../../../src/core/ids.js';
+import { environmentText } from '../../../../src/kernels/lifecycle/environment.js';
+import { type PlanFacts, planKernel, specMounts } from '../../../../src/kernels/lifecycle/plan.js';
+import type {
+  KernelCreationConfig,
+  KernelCreationRequest,
+  VFolderMount,
+} from '../../../../src/kernels/requests.js';
+import { kernelRequest } from '../../../support/kernel-requests.js';
+
+const facts: PlanFacts = {
+  agentId: parseAgentId('i-one'),
+  settings: { scratchRoot: '/scratches', bindHost: '10.0.0.5' },
+  ownIdentity: { uid: 1100, gid: 1101 },
+  limits: { cpuCores: [2, 3], memoryBytes: 268435456 },
+  deviceEnvironment: {},
+  ports: { replIn: 30000, replOut: 30001, booked: [30000, 30001, 30002] },
+  services: [
+    { name: 'sshd', protocol: 'tcp', containerPorts: [2200], hostPorts: [30002], isInference: false },
+  ],
+};
+
+const folder = (changes: Partial<VFolderMount> = {}): VFolderMount => ({
+  name: 'data',
+  vfid: 'user:1/2',
+  vfsubpath: '.',
+  hostPath: '/vfroot/data',
+  kernelPath: '/home/work/data',
+  permission: 'rw',
+  usageMode: 'general',
+  ...changes,
+});
+
+function planned(config: Partial<KernelCreationConfig> = {}, other: Partial<PlanFacts> = {}) {
+  const request = kernelRequest({ config });
+  return { request, plan: planKernel(request, { ...facts, ...other }) };
+}
+
+const withLabels = (labels: Record<string, string>): Partial<KernelCreationConfig> => ({
+  image: { ...kernelRequest().config.image, labels },
+});
+const internal = (changes: Partial<KernelCreationConfig['internalData']>): Partial<KernelCreationConfig> => ({
+  internalData: { ...kernelRequest().config.internalData, ...changes },
+});
+
+test('a plan holds everything that makes the container', () => {
+  const { request, plan } = planned();
+  const { kernelId, sessionId } = request;
+  expect(plan).toEqual({
+    agentId: 'i-one',
+    kernelId,
+    sessionId,
+    imageCanonical: 'localhost/test/python:3.11-debian',
+    runtimeType: 'python',
+    runtimePath: '/usr/bin/python3',
+    environment: {
+      BACKENDAI_KERNEL_ID: kernelId,
+      BACKENDAI_CLUSTER_REPLICAS: 'main:1',
+      BACKENDAI_SESSION_NAME: 'a-session',
+      LOCAL_USER_ID: '1100',
+      LOCAL_GROUP_ID: '1101',
+      OPENBLAS_NUM_THREADS: '2',
+      OMP_NUM_THREADS: '2',
+      GPU_COUNT: '0',
+      N_GPUS: '0',
+    },
+    scratch: {
+      root: `/scratches/${kernelId}`,
+      config: `/scratches/${kernelId}/config`,
+      work: `/scratches/${kernelId}/work`,
+    },
+    labels: {
+      'ai.backend.kernel-id': kernelId,
+      'ai.backend.session-id': sessionId,
+      'ai.backend.owner': 'i-one',
+      'ai.backend.agent-id': 'i-one',
+      'ai.backend.owner-user-id': '22222222-2222-4222-8222-222222222222',
+      'ai.backend.owner-project-id': '',
+      'ai.backend.internal.block-service-ports': '0',
+      'ai.backend.service-ports': 'jupyter:http:8070',
+    },
+    hostname: 'main1',
+    limits: { cpuCores: [2, 3], memoryBytes: 268435456, shmBytes: 67108864 },
+    identity: { uid: 1100, gid: 1101, supplementaryGids: [] },
+    mounts: [],
+    ports: [
+      { name: 'replin', containerPort: 2000, hostPort: 30000, bindHost: '127.0.0.1' },
+      { name: 'replout', containerPort: 2001, hostPort: 30001, bindHost: '127.0.0.1' },
+      { name: 'sshd', containerPort: 2200, hostPort: 30002, bindHost: '10.0.0.5' },
+    ],
+    replInPort: 30000,
+    replOutPort: 30001,
+  });
+});
+
+describe('labels', () => {
+  test('list pre-opened ports after those of the image, and blocked service ports', () => {
+    const { plan } = planned({ preopenPorts: [9000, 9001], ...internal({ blockServicePorts: true }) });
+    expect(plan.labels).toMatchObject({
+      'ai.backend.service-ports': 'jupyter:http:8070,9000:preopen:9000,9001:preopen:9001',
+      'ai.backend.internal.block-service-ports': '1',
+    });
+  });
+
+  test('an image without any gives the defaults', () => {
+    const { plan } = planned(withLabels({}));
+    expect(plan).toMatchObject({ runtimeType: 'app', runtimePath: null });
+    expect(plan.labels['ai.backend.service-ports']).toBe('');
+  });
+});
+
+describe('identity', () => {
+  const noMatch = withLabels({ 'ai.backend.features': 'batch query' });
+  test.each<[string, Partial<KernelCreationConfig>, KernelIdentityTexts]>([
+    ['the agent’s with uid-match', {}, { uid: '1100', gid: '1101' }],
+    ['uid-match is the default', withLabels({}), { uid: '1100', gid: '1101' }],
+    ['none without uid-match', noMatch, {}],
+    ['the request’s uid goes first', { uid: 2000 }, { uid: '2000', gid: '1101' }],
+    ['the request’s gid adds the agent’s', { mainGid: 2001 }, { uid: '1100', gid: '2001', gids: '1101' }],
+    ['the request’s gid alone without uid-match', { ...noMatch, mainGid: 2001 }, { gid: '2001' }],
+    ['supplementary ones', { supplementaryGids: [44, 45] }, { uid: '1100', gid: '1101', gids: '44,45' }],
+    [
+      'supplementary ones join those of the environment',
+      { supplementaryGids: [44, 45], environ: { ADDITIONAL_GIDS: '44,46' } },
+      { uid: '1100', gid: '1101', gids: '44,46,45' },
+    ],
+  ])('%s', (_, config, { uid, gid, gids }) => {
+    const { environment } = planned(config).plan;
+    expect(environment['LOCAL_USER_ID']).toBe(uid);
+    expect(environment['LOCAL_GROUP_ID']).toBe(gid);
+    expect(environment['ADDITIONAL_GIDS']).toBe(gids);
+  });
+});
+
+interface KernelIdentityTexts {
+  readonly uid?: string;
+  readonly gid?: string;
+  readonly gids?: string;
+}
+
+describe('environment', () => {
+  test('keeps a core count that the request gives, and takes the variables of devices', () => {
+    const { plan } = planned(
+      { environ: { OMP_NUM_THREADS: '7' } },
+      { deviceEnvironment: { GPU_COUNT: '2', N_GPUS: '2' } },
+    );
+    expect(plan.environment).toMatchObject({
+      OMP_NUM_THREADS: '7',
+      OPENBLAS_NUM_THREADS: '2',
+      GPU_COUNT: '2',
+    });
+  });
+
+  test('names the folders that persist', () => {
+    const { plan } = planned({ mounts: [folder(), folder({ name: 'b', kernelPath: '/b' })] });
+    expect(plan.environment['BACKENDAI_PERSISTENT_PATHS']).toBe('/home/work/data:/b');
+  });
+
+  test.each([
+    [{ '': 'x' }, /name "" is empty/],
+    [{ 'A=B': 'x' }, /holds '='/],
+    [{ 'A\nB': 'x' }, /line break/],
+    [{ A: 'x\0y' }, /NUL/],
+  ])('%j is refused', (environ, message) => {
+    expect(() => planned({ environ })).toThrow(message);
+  });
+
+  test('as a file is one line a variable, whatever the value', () => {
+    expect(environmentText({ A: 'x=y', B: 'two\r\nlines\n', C: 'ünïcode', D: '' })).toBe(
+      'A=x=y\nB=twolines\nC=ünïcode\nD=\n',
+    );
+  });
+});
+
+describe('mounts', () => {
+  const { scratch } = planned().plan;
+  const targets = (request: KernelCreationRequest) =>
+    specMounts(request.config, scratch).map(({ target, permission }) => `${target} ${permission}`);
+
+  test('are the scratch directories and the folders; to delete in a folder is to write there', () => {
+    const { request, plan } = planned({
+      mounts: [
+        folder(),
+        folder({ name: 'ro', kernelPath: '/ro', permission: 'ro' }),
+        folder({ name: 'wd', kernelPath: '/wd', permission: 'wd' }),
+      ],
+    });
+    expect(plan.mounts.map(({ target, permission }) => `${target} ${permission}`)).toEqual([
+      '/home/work/data rw',
+      '/ro ro',
+      '/wd rw',
+    ]);
+    expect(targets(request)).toEqual([
+      '/home/config ro',
+      '/home/work rw',
+      '/home/work/data rw',
+      '/ro ro',
+      '/wd wd',
+    ]);
+  });
+
+  test('are only the logs when folders are held back', () => {
+    const { plan } = planned({
+      mounts: [folder(), folder({ name: '.logs', kernelPath: '/home/work/.logs' })],
+      ...internal({ preventVfolderMounts: true }),
+    });
+    expect(plan.mounts.map(({ target }) => target)).toEqual(['/home/work/.logs']);
+  });
+
+  test.each([
+    [[folder({ kernelPath: '/home/work' })], /\/home\/work is already in use/],
+    [[folder({ kernelPath: '/home/work/' })], /\/home\/work is already in use/],
+    [[folder({ kernelPath: '/home/x/../config' })], /\/home\/config is already in use/],
+    [[folder({ kernelPath: '/' })], /\/ is already in use/],
+    [[folder(), folder({ name: 'twin' })], /folder 'twin'.*already in use/],
+    [[folder({ kernelPath: 'data' })], /Mount target must be an absolute path/],
+    [[folder({ hostPath: 'data/x' })], /Mount source must be an absolute path/],
+  ])('%j are refused', (mounts, message) => {
+    expect(() => planned({ mounts })).toThrow(message);
+  });
+});
+
+test('shared memory has a size when nobody asks for one', () => {
+  const resourceOpts = { shmemBytes: null, allowFractionalResourceFragmentation: true };
+  expect(planned({ resourceOpts }).plan.limits.shmBytes).toBe(64 * 1024 * 1024);
+});
