@@ -192,7 +192,7 @@ function defectOf(row: GpuRow): string | null {
 
 function complaintsOf(row: GpuRow, report: GpuReport | null): readonly string[] {
   const defect = defectOf(row);
-  return [...(defect === null ? [] : [defect]), ...(report?.complaints.get(row.busId) ?? [])];
+  return [...new Set([...(defect === null ? [] : [defect]), ...(report?.complaints.get(row.busId) ?? [])])];
 }
 
 function measureOf(

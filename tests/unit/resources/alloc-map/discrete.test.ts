@@ -171,9 +171,21 @@ test('nothing goes beyond capacity or below zero', () => {
   const one = map([2]);
   const booking = (id: string, amount: number) => new Map([['x', new Map([[id, new Decimal(amount)]])]]);
   one.apply(booking('a0', 2));
-  expect(failureOf(() => { one.apply(booking('a0', 1)); })).toBe('ResourceError');
-  expect(failureOf(() => { one.apply(booking('b0', 1)); })).toBe('ResourceError');
-  expect(failureOf(() => { one.free(booking('a0', 3)); })).toBe('AssertionError');
+  expect(
+    failureOf(() => {
+      one.apply(booking('a0', 1));
+    }),
+  ).toBe('ResourceError');
+  expect(
+    failureOf(() => {
+      one.apply(booking('b0', 1));
+    }),
+  ).toBe('ResourceError');
+  expect(
+    failureOf(() => {
+      one.free(booking('a0', 3));
+    }),
+  ).toBe('AssertionError');
   expect(state(one)).toEqual(['2']);
   one.clear();
   expect(state(one)).toEqual(['0']);
