@@ -127,24 +127,31 @@ interface Handshake {
 }
 
 /**
- * ZeroMQ reports a handshake that fails only as events. After a refused key it does not try again, so `refused`
- * rejects at once; everything else may still come right, and `lastSeen` tells the user what to look at.
+ * ZeroMQ reports a handshake that fails only as events. A refused key and differing mechanisms do not come right by
+ * trying again, so `refused` rejects at once; everything else may, and `lastSeen` tells the user what to look at.
  */
 function watchHandshake(socket: Dealer): Handshake {
   let seen = 'nobody answers at this address';
+  let broken = false;
   const refused = deferred<never>();
   const watch = watchEvents(socket, (event) => {
     switch (event.type) {
       case 'connect':
-        seen = 'connected, but the other side does not answer as a Callosum peer';
+        // Trying again must not hide why it failed before.
+        if (!broken) seen = 'connected, but the other side does not answer as a Callosum peer';
         break;
       case 'handshake:error:auth':
         refused.reject(new HandshakeError(`${event.address}: the server refused our public key`));
         break;
       case 'handshake:error:protocol':
-        seen = 'security mechanisms differ: one side uses CURVE, the other does not';
+        refused.reject(
+          new HandshakeError(
+            `${event.address}: security mechanisms differ: one side uses CURVE, the other does not`,
+          ),
+        );
         break;
       case 'handshake:error:other':
+        broken = true;
         seen = 'the server closed the connection during the handshake; is its public key the one we have?';
         break;
       default:

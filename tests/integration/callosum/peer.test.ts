@@ -19,13 +19,19 @@ async function bind(handler: BindOptions['handler'], options: Partial<BindOption
 }
 
 async function connect(server: Peer, options: Partial<ConnectOptions> = {}): Promise<Peer> {
-  const peer = await Peer.connect({ address: server.endpoint, serializer: msgpack, ...options });
+  const handshakeTimeoutMs = 20_000;
+  const peer = await Peer.connect({
+    address: server.endpoint,
+    serializer: msgpack,
+    handshakeTimeoutMs,
+    ...options,
+  });
   opened.push(peer);
   return peer;
 }
 
 function dealer(server: Peer): Dealer {
-  const socket = new Dealer({ linger: 0, receiveTimeout: 5000 });
+  const socket = new Dealer({ linger: 0, receiveTimeout: 20_000 });
   opened.push(socket);
   socket.connect(server.endpoint);
   return socket;
@@ -309,10 +315,14 @@ describe('the key-serialized scheduler', () => {
 describe('closing', () => {
   test('lets running calls finish, refuses new ones with a reply, and is idempotent', async () => {
     const gate = deferred<string>();
-    const server = await bind(() => gate.promise);
+    const arrived = deferred<null>();
+    const server = await bind(() => {
+      arrived.resolve(null);
+      return gate.promise;
+    });
     const client = await connect(server);
     const running = client.invoke('slow', null);
-    await client.invoke('probe', null, { timeoutMs: 1 }).catch(() => undefined);
+    await arrived.promise;
     const closing = server.close({ drainMs: 10_000 });
     await expect(client.invoke('late', null)).rejects.toMatchObject({ remoteName: 'PeerClosedError' });
     gate.resolve('done');
@@ -380,7 +390,7 @@ describe('binding and connecting', () => {
     const connecting = Peer.connect({
       address: mute.lastEndpoint ?? '',
       serializer: msgpack,
-      handshakeTimeoutMs: 200,
+      handshakeTimeoutMs: 5000,
     });
     await expect(connecting).rejects.toMatchObject({ message: expect.stringContaining('does not answer') });
   });
