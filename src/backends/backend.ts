@@ -19,18 +19,30 @@ export interface KernelBackend {
   readonly networks: BackendNetworks;
   readonly files: BackendFiles;
 
-  /** Makes the container without starting it. A failure leaves nothing behind. */
+  /**
+   * Makes the container without starting it. A failure leaves nothing behind.
+   * @throws an error with code `BACKEND_KERNEL_EXISTS` when the kernel has a container already, alive or dead.
+   */
   create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle>;
   /**
    * Starts the container; the runner inside may need a moment until it answers. A start that fails or is cancelled
-   * leaves the container created, never half started.
+   * leaves the container created, never half started. Starting a running one gives its endpoints and changes nothing;
+   * an ended one is started again.
+   * @throws an error with code `BACKEND_KERNEL_MISSING` when the container is gone.
    */
   start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints>;
-  /** Asks the container to stop, kills it after the grace time, and resolves once it is gone. */
+  /**
+   * Asks the container to stop, kills it after the grace time, and resolves once all its processes are gone and its
+   * exit is reported. A second call with less patience does not wait for the first.
+   */
   stop(handle: KernelHandle, options: { readonly graceMs: number }): Promise<void>;
   /** Deletes the container, not the scratch directory; one that still runs is killed first. */
   remove(handle: KernelHandle): Promise<void>;
-  /** What became of a kernel known from the journal: for re-attaching after a restart of the daemon. */
+  /**
+   * What became of a kernel known from the journal: for re-attaching after a restart of the daemon. One that was
+   * created and never started is `exited` with an unknown status. The handle of an earlier container of a kernel that
+   * was created anew is `missing`, and no verb touches the new container through it.
+   */
   inspect(handle: KernelHandle): Promise<KernelProcessState>;
   /** Handles of all kernels of one agent that this backend can find by their owner label, alive or dead. */
   list(owner: AgentId): Promise<readonly KernelHandle[]>;

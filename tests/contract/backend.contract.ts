@@ -229,6 +229,25 @@ export function describeBackend(name: string, makeHarness: () => Promise<Backend
       expect(exits).toHaveLength(1);
     });
 
+    test('an ended kernel starts again, and each of its exits is reported', async () => {
+      const plan = await harness.plan();
+      const handle = await running(plan);
+      const { pid } = await harness.stub(plan).ready();
+      await harness.stub(plan).order('exit 7');
+      await eventually(() => {
+        expect(exits).toHaveLength(1);
+      });
+      await backend.start(handle, NEVER);
+      await eventually(async () => {
+        expect((await harness.stub(plan).ready()).pid).not.toBe(pid);
+      });
+      expect(await backend.inspect(handle)).toMatchObject({ status: 'running' });
+      await harness.stub(plan).order('exit 8');
+      await eventually(() => {
+        expect(exits.map(({ exitCode }) => exitCode)).toEqual([7, 8]);
+      });
+    });
+
     test('kill -9 of the runner is noticed, and what it left is killed before that is said', async () => {
       const plan = await harness.plan();
       const handle = await running(plan);

@@ -26,6 +26,7 @@ import {
   ProcessBackendUnavailableError,
 } from './errors.js';
 import { ExitWatcher, type StartedNote } from './exit-watcher.js';
+import { identityFor, type KernelIdentity } from './kernel-identity.js';
 import { startKeeper, type Keeper } from './keeper.js';
 import {
   affinityCommand,
@@ -41,7 +42,7 @@ import { rebuildNote } from './lost-note.js';
 import { createCgroup, findCgroupBase, joinCgroup, removeCgroup, type CgroupBase } from './memory-cgroup.js';
 import { handleOf, readNote, stateOf, writeNote, type Note, type ProcessState } from './note.js';
 import { ProcessTable } from './process-table.js';
-import { closedAbove, openSocketDirectory } from './socket-directory.js';
+import { openSocketDirectory } from './socket-directory.js';
 import { WorkFiles } from './work-files.js';
 import { linkMounts, unlinkMounts } from './work-mounts.js';
 
@@ -226,7 +227,7 @@ export class ProcessBackend implements KernelBackend {
       work: plan.scratch.work,
       sockets: join(sockets, nonce),
       mark: `process-${plan.kernelId}.${nonce}`,
-      ...(await this.#identityFor(plan)),
+      ...(await this.#identityOf(plan)),
       mounts: links,
     };
     const note: Note = {
@@ -389,31 +390,13 @@ export class ProcessBackend implements KernelBackend {
     if (niceness > 0) setPriority(pid, niceness);
   }
 
-  /** Only root can give a kernel another identity than its own. */
-  async #identityFor(plan: KernelPlan): Promise<{ uid: number | null; gid: number | null }> {
+  async #identityOf(plan: KernelPlan): Promise<KernelIdentity> {
     const { tools, sockets } = this.#require();
-    const { uid, gid } = plan.identity;
-    const own = process.getuid?.();
-    if (uid === null || uid === own) return { uid: null, gid: null };
-    if (own !== 0) {
+    const needed = [sockets, dirname(plan.scratch.root), dirname(this.#options.runnerPath)];
+    const identity = await identityFor(plan, tools, needed);
+    if (identity.ignored)
       this.#warnOnce('kernels run with the identity of the agent: only root can give them another');
-      return { uid: null, gid: null };
-    }
-    const problem =
-      tools.setpriv === null ? 'there is no setpriv (util-linux)' : await this.#unreachable(plan, sockets);
-    if (problem !== null)
-      throw new ProcessBackendUnavailableError(
-        `kernel ${plan.kernelId} shall run as uid ${String(uid)}, but ${problem}`,
-      );
-    return { uid, gid };
-  }
-
-  async #unreachable(plan: KernelPlan, sockets: string): Promise<string | null> {
-    for (const directory of [sockets, dirname(plan.scratch.root), dirname(this.#options.runnerPath)]) {
-      const closed = await closedAbove(directory);
-      if (closed !== null) return `${closed} is closed to other users (chmod o+x)`;
-    }
-    return null;
+    return { uid: identity.uid, gid: identity.gid };
   }
 
   async #openCgroups(): Promise<CgroupBase | null> {
