@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { generateKeyPair, type KeyPair, writeKeyFiles } from '../../src/callosum/index.js';
 import { AgentClient } from '../../src/client/agent-client.js';
+import { within } from '../../src/core/async.js';
 import { eventually } from './eventually.js';
 import { freePort } from './free-port.js';
 
@@ -137,16 +138,15 @@ export class TestDaemon {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#log += text;
     });
-    await eventually(
-      () => {
-        if (child.exitCode !== null || child.signalCode !== null)
-          throw new Error(
-            `the daemon ended with ${String(child.exitCode ?? child.signalCode)}:\n${this.#log}`,
-          );
-        if (!out.includes('ready: ')) throw new Error(`the daemon is not ready:\n${this.#log}`);
-      },
-      { timeoutMs: 60_000 },
-    );
+    const ready = new Promise<void>((resolve, reject) => {
+      child.stdout.on('data', () => {
+        if (out.includes('ready: ')) resolve();
+      });
+      child.once('close', (code, signal) => {
+        reject(new Error(`the daemon ended with ${String(code ?? signal)}:\n${this.#log}`));
+      });
+    });
+    await within(ready, { timeoutMs: 60_000, what: 'the start of the daemon' });
   }
 
   get pid(): number {
