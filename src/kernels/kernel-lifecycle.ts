@@ -9,6 +9,7 @@ import { KernelCreationCancelledError, TaskGroupError } from './errors.js';
 import { Kernel } from './kernel.js';
 import { createKernel } from './lifecycle/create.js';
 import { Creation } from './lifecycle/creations.js';
+import { KernelEndings } from './lifecycle/endings.js';
 import {
   creationFailure,
   failureReason,
@@ -16,12 +17,10 @@ import {
   interruptionError,
 } from './lifecycle/failures.js';
 import type { LifecycleParts } from './lifecycle/parts.js';
-import { scratchPaths } from './lifecycle/plan.js';
 import { CreationProgress } from './lifecycle/progress.js';
-import { bookAgain, recoverKernel } from './lifecycle/recover.js';
+import { recoverKernels } from './lifecycle/recovery.js';
 import { restartFailureReason, restartKernel, updatedRequest } from './lifecycle/restart.js';
-import { removeScratch } from './lifecycle/scratch.js';
-import { endContainer, endKernel } from './lifecycle/terminate.js';
+import { announceTermination, removeStray } from './lifecycle/terminate.js';
 import { TIME_LIMITS } from './lifecycle/time-limits.js';
 import type {
   KernelCreationRequest,
@@ -49,7 +48,6 @@ const USER_REQUESTED = 'user-requested';
 const ALREADY_TERMINATED = 'already-terminated';
 const SELF_TERMINATED = 'self-terminated';
 const NOT_FOUND_IN_MANAGER = 'not-found-in-manager';
-const UNKNOWN_CONTAINER = 'terminated-unknown-container';
 
 /**
  * Creates, restarts and ends the kernels of one agent and brings them back after a restart of the daemon
@@ -63,30 +61,23 @@ export class KernelLifecycle {
   readonly #queue = new KeyedQueue<KernelId>();
   readonly #creations = new Map<KernelId, Creation>();
   readonly #restarts = new Map<KernelId, AbortController>();
-  readonly #endings = new Map<Kernel, Promise<void>>();
-  /** Kernels whose end failed -> attempts so far; each has one retry pending. */
-  readonly #retries = new Map<Kernel, number>();
-  /** Kernels destroyed while being created -> when; see `#refuseRepeat`. */
+  readonly #endings: KernelEndings;
+  /** Kernels destroyed while being created -> when; see `#wasBrokenOff`. */
   readonly #brokenOff = new Map<KernelId, number>();
   readonly #background = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   readonly #stopListening: () => void;
   readonly #creationCount: Counter;
-  readonly #cleanupFailures: Counter;
   #recovering: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
+    this.#endings = new KernelEndings(parts, this.#queue, this.#closing.signal);
     this.#creationCount = parts.metrics.counter({
       name: 'splenium_kernel_creations_total',
       help: 'Kernel creations by outcome.',
       labels: ['agent', 'outcome'],
-    });
-    this.#cleanupFailures = parts.metrics.counter({
-      name: 'splenium_kernel_cleanup_failures_total',
-      help: 'Attempts to end a kernel that left its container behind; each is tried again.',
-      labels: ['agent'],
     });
     this.#stopListening = parts.backend.onExit((exit) => {
       this.handleExit(exit);
@@ -127,24 +118,25 @@ export class KernelLifecycle {
    * @throws KernelCleanupError when its container cannot be removed; it is tried again in the background.
    */
   async destroy(destruction: KernelDestruction): Promise<void> {
-    const { kernelId, sessionId, suppressEvents } = destruction;
+    const { kernelId, suppressEvents } = destruction;
     const reason = destruction.reason ?? USER_REQUESTED;
     const creation = this.#creations.get(kernelId);
-    const kernel = this.#parts.registry.find(kernelId) ?? creation?.kernel;
-    if (!kernel) {
-      if (!suppressEvents) await this.#announceTermination(kernelId, sessionId, ALREADY_TERMINATED);
-      return;
+    if (creation) this.#rememberBrokenOff(kernelId);
+    const isWaiting = creation?.started === false;
+    if (isWaiting) {
+      // Nothing exists of it yet; whoever ends what is registered under its id speaks for it too.
+      this.#settle(creation);
+      creation.breakOff(interruptionError({ kind: 'destroyed' }));
+      creation.fail(creationFailure(creation.kernel, 'accepted', interruptionError({ kind: 'destroyed' })));
     }
-    kernel.terminate({ reason, suppressEvents });
-    if (creation?.kernel === kernel) this.#rememberBrokenOff(kernelId);
-    this.#interrupt(kernel, { kind: 'destroyed' });
-    if (creation?.kernel === kernel && !creation.started) {
-      this.#creations.delete(kernelId);
-      creation.fail(creationFailure(kernel, 'accepted', interruptionError({ kind: 'destroyed' })));
-      if (!suppressEvents) await this.#announceTermination(kernelId, kernel.sessionId, reason);
-      return;
+    const kernel = this.#parts.registry.find(kernelId);
+    if (kernel) {
+      kernel.terminate({ reason, suppressEvents });
+      this.#interrupt(kernel, { kind: 'destroyed' });
+      await this.#endings.request(kernel);
+    } else if (!suppressEvents) {
+      await announceTermination(this.#parts, destruction, isWaiting ? reason : ALREADY_TERMINATED);
     }
-    await this.#requestEnd(kernel);
   }
 
   /**
@@ -180,9 +172,8 @@ export class KernelLifecycle {
     const listed = new Set(known.map(({ kernelId }) => kernelId));
     for (const kernel of this.#parts.registry)
       if (!listed.has(kernel.id) && !this.#creations.has(kernel.id)) this.#endUnknownToManager(kernel);
-    for (const { kernelId, sessionId } of known)
-      if (!this.#parts.registry.has(kernelId) && !this.#creations.has(kernelId))
-        await this.#announceTermination(kernelId, sessionId, ALREADY_TERMINATED);
+    for (const pair of known)
+      if (!this.isCreating(pair.kernelId)) await announceTermination(this.#parts, pair, ALREADY_TERMINATED);
   }
 
   /**
@@ -224,7 +215,7 @@ export class KernelLifecycle {
    * @throws when the journal or the backend cannot be read at all.
    */
   recover(): Promise<void> {
-    this.#recovering = this.#recover();
+    this.#recovering = recoverKernels(this.#parts, this.#queue, this.#endings);
     this.#recovering.catch(() => undefined);
     return this.#recovering;
   }
@@ -325,7 +316,7 @@ export class KernelLifecycle {
           step: progress.step,
           error: messageOf(failure),
         });
-        await this.#end(kernel).catch(() => undefined);
+        await this.#endings.end(kernel).catch(() => undefined);
         this.#settle(creation);
         this.#count(isSpleniumError(failure, 'CANCELLED') ? 'cancelled' : 'failed');
         creation.fail(failure);
@@ -383,7 +374,7 @@ export class KernelLifecycle {
         step: progress.step,
         error: messageOf(failure),
       });
-      await this.#end(kernel).catch(() => undefined);
+      await this.#endings.end(kernel).catch(() => undefined);
       throw failure;
     } finally {
       this.#restarts.delete(kernel.id);
@@ -399,53 +390,16 @@ export class KernelLifecycle {
     this.#restarts.get(kernel.id)?.abort(interruptionError(interruption));
   }
 
-  /** Ends a kernel that is marked as terminating, after what its queue holds already. Joined by all who ask. */
-  #requestEnd(kernel: Kernel): Promise<void> {
-    const running = this.#endings.get(kernel);
-    if (running) return running;
-    const ending = this.#queue
-      .run(kernel.id, async () => {
-        if (this.#parts.registry.find(kernel.id) === kernel) await this.#end(kernel);
-      })
-      .finally(() => {
-        this.#endings.delete(kernel);
-      });
-    this.#endings.set(kernel, ending);
-    return ending;
-  }
-
-  async #end(kernel: Kernel): Promise<void> {
-    try {
-      await endKernel(this.#parts, kernel);
-      this.#retries.delete(kernel);
-    } catch (error) {
-      this.#cleanupFailures.increment({ agent: this.#parts.agentId });
-      this.#parts.logger.error('kernel could not be ended; it is tried again', {
-        kernelId: kernel.id,
-        error: messageOf(error),
-      });
-      this.#retryLater(kernel);
-      throw error;
-    }
-  }
-
-  #retryLater(kernel: Kernel): void {
-    const attempts = this.#retries.get(kernel) ?? 0;
-    this.#retries.set(kernel, attempts + 1);
-    const pauseMs = Math.min(TIME_LIMITS.retryFirstMs * 2 ** attempts, TIME_LIMITS.retryLastMs);
-    this.#parts.clock.sleep(pauseMs, this.#closing.signal).then(
-      // The attempt logs and plans the next one by itself.
-      () => this.#requestEnd(kernel).catch(() => undefined),
-      () => undefined,
-    );
-  }
-
   #endUnknownToManager(kernel: Kernel): void {
     kernel.terminate({ reason: NOT_FOUND_IN_MANAGER, suppressEvents: true });
     this.#interrupt(kernel, { kind: 'destroyed' });
-    this.#inBackground('cannot end a kernel that the manager does not know', () => this.#requestEnd(kernel), {
-      kernelId: kernel.id,
-    });
+    this.#inBackground(
+      'cannot end a kernel that the manager does not know',
+      () => this.#endings.request(kernel),
+      {
+        kernelId: kernel.id,
+      },
+    );
   }
 
   async #purgeOne(containerId: ContainerId, kernelId: KernelId): Promise<void> {
@@ -456,7 +410,7 @@ export class KernelLifecycle {
     }
     const handles = await this.#parts.backend.list(this.#parts.agentId);
     const handle = handles.find((one) => one.containerId === containerId && one.kernelId === kernelId);
-    if (handle) await this.#queue.run(kernelId, () => this.#removeStray(handle));
+    if (handle) await this.#queue.run(kernelId, () => removeStray(this.#parts, handle));
   }
 
   async #onExit(exit: KernelExit): Promise<void> {
@@ -464,13 +418,15 @@ export class KernelLifecycle {
     // Until the journal is read every container looks like a stranger.
     await this.#recovering.catch(() => undefined);
     const kernel = this.#parts.registry.find(handle.kernelId);
-    if (kernel?.containerId === handle.containerId) {
-      if (isExitExpected(kernel) || (await this.#isStillRunning(handle))) return;
+    if (kernel?.handle?.containerId === handle.containerId) {
+      // Asked about the container of now: a backend may give a kernel's next container the id of the last one.
+      const { handle: current } = kernel;
+      if (isExitExpected(kernel) || (await this.#isStillRunning(current))) return;
       // The question took time: the kernel may have gone its way meanwhile.
-      if (kernel.containerId !== handle.containerId || isExitExpected(kernel)) return;
+      if (kernel.handle !== current || isExitExpected(kernel)) return;
       kernel.terminate({ reason: SELF_TERMINATED, exitCode: exit.exitCode });
       this.#interrupt(kernel, { kind: 'exited', detail: exit.detail });
-      await this.#requestEnd(kernel);
+      await this.#endings.request(kernel);
       return;
     }
     // A container that nobody will ask for again (9.2 D12), unless a new one of the same kernel has taken its id.
@@ -489,74 +445,6 @@ export class KernelLifecycle {
       return status === 'running';
     } catch {
       return false;
-    }
-  }
-
-  async #removeStray(handle: KernelHandle): Promise<void> {
-    const kernel = this.#parts.registry.find(handle.kernelId);
-    if (kernel?.containerId === handle.containerId) return;
-    await endContainer(this.#parts, handle);
-    if (!kernel) await removeScratch(scratchPaths(this.#parts.settings.scratchRoot, handle.kernelId));
-  }
-
-  async #announceTermination(kernelId: KernelId, sessionId: SessionId, reason: string): Promise<void> {
-    await this.#parts.events.publish(this.#parts.agentId, {
-      name: 'kernel_terminated',
-      kernelId,
-      sessionId,
-      reason,
-      exitCode: -1,
-    });
-  }
-
-  // Recovery
-
-  async #recover(): Promise<void> {
-    const { agentId, backend, journal } = this.#parts;
-    const records = await journal.load();
-    const handles = await backend.list(agentId);
-    // All are booked before any is looked at, so that nothing of a living kernel is given away.
-    const kernels = records.flatMap((facts) => bookAgain(this.#parts, facts) ?? []);
-    const recorded = new Set(records.map(({ request }) => request.kernelId));
-    const found = new Map<KernelId, KernelHandle[]>();
-    for (const handle of handles) found.set(handle.kernelId, [...(found.get(handle.kernelId) ?? []), handle]);
-    await Promise.all([
-      ...kernels.map((kernel) => this.#recoverOne(kernel, found.get(kernel.id) ?? [])),
-      ...[...found.values()].map((strays) =>
-        this.#endUnknown(strays.filter((one) => !recorded.has(one.kernelId))),
-      ),
-    ]);
-  }
-
-  async #recoverOne(kernel: Kernel, own: readonly KernelHandle[]): Promise<void> {
-    try {
-      await this.#queue.run(kernel.id, async () => {
-        if (await recoverKernel(this.#parts, kernel, own)) await this.#end(kernel);
-      });
-    } catch (error) {
-      this.#parts.logger.error('a kernel of an earlier run could not be recovered', {
-        kernelId: kernel.id,
-        state: kernel.state.name,
-        error: messageOf(error),
-      });
-    }
-  }
-
-  /** All containers of one kernel. Nothing is known of what they hold, so they cannot be kept (spec 6.4). */
-  async #endUnknown(handles: readonly KernelHandle[]): Promise<void> {
-    const [first] = handles;
-    if (!first) return;
-    const { kernelId, sessionId } = first;
-    try {
-      await this.#queue.run(kernelId, async () => {
-        for (const handle of handles) await this.#removeStray(handle);
-      });
-      await this.#announceTermination(kernelId, sessionId, UNKNOWN_CONTAINER);
-    } catch (error) {
-      this.#parts.logger.error('an own container without a record could not be ended', {
-        kernelId,
-        error: messageOf(error),
-      });
     }
   }
 

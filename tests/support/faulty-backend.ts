@@ -119,6 +119,8 @@ interface Container {
 export class FaultyBackend implements KernelBackend {
   readonly kind = 'dummy';
   readonly faults: Faults;
+  /** `per-kernel`: all containers of a kernel have one id, as processes do. */
+  containerIds: 'unique' | 'per-kernel' = 'unique';
   readonly #containers: Map<string, Container>;
   readonly #listeners = new Set<(exit: KernelExit) => void>();
   /** Canonical names of images that are on the machine. */
@@ -136,7 +138,9 @@ export class FaultyBackend implements KernelBackend {
 
   /** The same machine after the daemon was killed: nothing that hung comes back, nobody listens any more. */
   successor(faults = new Faults()): FaultyBackend {
-    return new FaultyBackend(faults, this.#containers, this.localImages);
+    const next = new FaultyBackend(faults, this.#containers, this.localImages);
+    next.containerIds = this.containerIds;
+    return next;
   }
 
   get containers(): readonly Pick<Container, 'handle' | 'status' | 'plan'>[] {
@@ -203,9 +207,12 @@ export class FaultyBackend implements KernelBackend {
       agentId: plan.agentId,
       kernelId: plan.kernelId,
       sessionId: plan.sessionId,
-      containerId: asContainerId(`container-${randomUUID()}`),
-      state: {},
+      containerId: asContainerId(
+        `container-${this.containerIds === 'unique' ? randomUUID() : plan.kernelId}`,
+      ),
+      state: { incarnation: randomUUID() },
     };
+    if (this.#containers.has(handle.containerId)) throw new Error(`${handle.containerId} exists already`);
     this.#containers.set(handle.containerId, { handle, plan, status: 'created', exitCode: null });
     try {
       await this.faults.pass('backend.create:after', signal);
@@ -218,7 +225,7 @@ export class FaultyBackend implements KernelBackend {
 
   async start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
     await this.faults.pass('backend.start', signal);
-    const container = this.#containers.get(handle.containerId);
+    const container = this.#find(handle);
     if (!container) throw new Error(`no such container: ${handle.containerId}`);
     container.status = 'running';
     try {
@@ -232,22 +239,22 @@ export class FaultyBackend implements KernelBackend {
 
   async stop(handle: KernelHandle): Promise<void> {
     await this.faults.pass('backend.stop');
-    const container = this.#containers.get(handle.containerId);
+    const container = this.#find(handle);
     if (container?.status === 'running') this.#end(container, 137, false);
     await this.faults.pass('backend.stop:after');
   }
 
   async remove(handle: KernelHandle): Promise<void> {
     await this.faults.pass('backend.remove');
-    const container = this.#containers.get(handle.containerId);
+    const container = this.#find(handle);
     if (container?.status === 'running') this.#end(container, 137, false);
-    this.#containers.delete(handle.containerId);
+    if (container) this.#containers.delete(handle.containerId);
     await this.faults.pass('backend.remove:after');
   }
 
   async inspect(handle: KernelHandle): Promise<KernelProcessState> {
     await this.faults.pass('backend.inspect');
-    const container = this.#containers.get(handle.containerId);
+    const container = this.#find(handle);
     if (!container) return { status: 'missing' };
     return container.status === 'running'
       ? { status: 'running', endpoints: endpointsOf(handle) }
@@ -270,6 +277,12 @@ export class FaultyBackend implements KernelBackend {
     return () => {
       this.#listeners.delete(listener);
     };
+  }
+
+  /** Not a later container of the same id. */
+  #find(handle: KernelHandle): Container | undefined {
+    const container = this.#containers.get(handle.containerId);
+    return container?.handle.state['incarnation'] === handle.state['incarnation'] ? container : undefined;
   }
 
   #end(container: Container, exitCode: number | null, silently: boolean): void {

@@ -2,6 +2,7 @@ import type { KernelHandle } from '../../backends/backend.js';
 import { within } from '../../core/async.js';
 import { InvariantError, messageOf } from '../../core/errors.js';
 import { KernelCleanupError } from '../errors.js';
+import type { KernelId, SessionId } from '../../core/ids.js';
 import type { Kernel } from '../kernel.js';
 import type { LifecycleParts } from './parts.js';
 import { scratchPaths } from './plan.js';
@@ -92,16 +93,33 @@ export async function endContainer(
   }
 }
 
-async function announceEnd(parts: LifecycleParts, kernel: Kernel): Promise<void> {
-  const { id: kernelId, sessionId, termination } = kernel;
-  if (!termination || termination.suppressEvents) return;
+/** A container that no kernel of the registry owns, with what it left on the disk. */
+export async function removeStray(parts: LifecycleParts, handle: KernelHandle): Promise<void> {
+  const kernel = parts.registry.find(handle.kernelId);
+  if (kernel?.containerId === handle.containerId) return;
+  await endContainer(parts, handle);
+  if (!kernel) await removeScratch(scratchPaths(parts.settings.scratchRoot, handle.kernelId));
+}
+
+export async function announceTermination(
+  parts: Pick<LifecycleParts, 'agentId' | 'events'>,
+  { kernelId, sessionId }: { readonly kernelId: KernelId; readonly sessionId: SessionId },
+  reason: string,
+  exitCode = -1,
+): Promise<void> {
   await parts.events.publish(parts.agentId, {
     name: 'kernel_terminated',
     kernelId,
     sessionId,
-    reason: termination.reason,
-    exitCode: termination.exitCode ?? -1,
+    reason,
+    exitCode,
   });
+}
+
+async function announceEnd(parts: LifecycleParts, kernel: Kernel): Promise<void> {
+  const { id: kernelId, sessionId, termination } = kernel;
+  if (!termination || termination.suppressEvents) return;
+  await announceTermination(parts, { kernelId, sessionId }, termination.reason, termination.exitCode ?? -1);
 }
 
 /** The reason of the end outlives a crash. A disk that refuses must not keep a kernel alive, though. */

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { TimeoutError } from '../../../src/core/errors.js';
 import { decodeRecord } from '../../../src/kernels/kernel-record.js';
 import type { KernelCreationRequest } from '../../../src/kernels/requests.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
@@ -271,6 +272,23 @@ describe('a repeat of a creation', () => {
     ]);
   });
 
+  test('that waits behind a clean-up goes with the destroy request that comes then', async () => {
+    const hang = bench.faults.hang('backend.create');
+    const cleaning = bench.faults.hang('events.publish:kernel_terminated');
+    const request = kernelRequest();
+    const caller = new AbortController();
+    const first = create(request, caller.signal);
+    await hang.entered;
+    caller.abort();
+    await cleaning.entered;
+    const second = create(request);
+    const destruction = destroy(request);
+    await expect(second).rejects.toMatchObject({ code: 'KERNEL_CREATION_CANCELLED' });
+    cleaning.release();
+    await Promise.all([destruction, expect(first).rejects.toMatchObject({ code: 'CANCELLED' })]);
+    expect(await bench.leftovers()).toEqual(NOTHING);
+  });
+
   test('is refused for a while after a destroy request broke the creation off', async () => {
     const hang = bench.faults.hang('backend.create');
     const request = kernelRequest();
@@ -282,6 +300,17 @@ describe('a repeat of a creation', () => {
     expect(await bench.leftovers()).toEqual(NOTHING);
     bench.clock.advance(31_000);
     await expect(create(request)).resolves.toHaveLength(1);
+  });
+});
+
+test('a runner that does not answer in time is named as the cause', async () => {
+  bench.faults.fail('runners.waitReady', { error: new TimeoutError('no answer') });
+  const request = kernelRequest();
+  await expect(create(request)).rejects.toMatchObject({
+    pythonName: 'AgentError',
+    message: expect.stringMatching(
+      new RegExp(`^Timeout during container startup \\(k:${request.kernelId}, container:container-`),
+    ) as unknown,
   });
 });
 

@@ -1,13 +1,18 @@
 import type { KernelHandle, KernelProcessState } from '../../backends/backend.js';
 import { within } from '../../core/async.js';
 import { messageOf } from '../../core/errors.js';
+import type { KernelId } from '../../core/ids.js';
+import type { KeyedQueue } from '../../core/keyed-queue.js';
 import { Kernel, type KernelFacts } from '../kernel.js';
+import type { KernelEndings } from './endings.js';
 import type { LifecycleParts } from './parts.js';
 import { scratchPaths } from './plan.js';
 import { removeScratch } from './scratch.js';
 import { announceStart } from './start.js';
-import { endContainer } from './terminate.js';
+import { announceTermination, endContainer, removeStray } from './terminate.js';
 import { TIME_LIMITS } from './time-limits.js';
+
+const UNKNOWN_CONTAINER = 'terminated-unknown-container';
 
 /** What to do with a kernel of an earlier run. */
 export type RecoveryDecision =
@@ -48,8 +53,59 @@ export function decideRecovery(facts: KernelFacts, found: KernelProcessState | n
   }
 }
 
+/**
+ * Takes over what an earlier run left; one kernel's trouble never stops the others.
+ * @throws when the journal or the backend cannot be read at all.
+ */
+export async function recoverKernels(
+  parts: LifecycleParts,
+  queue: KeyedQueue<KernelId>,
+  endings: KernelEndings,
+): Promise<void> {
+  const records = await parts.journal.load();
+  const containers = new Map<KernelId, KernelHandle[]>();
+  for (const handle of await parts.backend.list(parts.agentId))
+    containers.set(handle.kernelId, [...(containers.get(handle.kernelId) ?? []), handle]);
+  // All are booked before any is looked at, so that nothing of a living kernel is given away.
+  const kernels = records.flatMap((facts) => bookAgain(parts, facts) ?? []);
+  const recorded = new Set(records.map(({ request }) => request.kernelId));
+  await Promise.all([
+    ...kernels.map((kernel) =>
+      queue
+        .run(kernel.id, async () => {
+          if (await recoverKernel(parts, kernel, containers.get(kernel.id) ?? [])) await endings.end(kernel);
+        })
+        .catch((error: unknown) => {
+          parts.logger.error('a kernel of an earlier run could not be recovered', {
+            kernelId: kernel.id,
+            state: kernel.state.name,
+            error: messageOf(error),
+          });
+        }),
+    ),
+    ...[...containers]
+      .filter(([kernelId]) => !recorded.has(kernelId))
+      .map(([kernelId, strays]) => queue.run(kernelId, () => endUnknown(parts, strays))),
+  ]);
+}
+
+/** All containers of one kernel without a record. Nothing is known of what they hold, so they cannot be kept. */
+async function endUnknown(parts: LifecycleParts, strays: readonly KernelHandle[]): Promise<void> {
+  const [first] = strays;
+  if (!first) return;
+  try {
+    for (const handle of strays) await removeStray(parts, handle);
+    await announceTermination(parts, first, UNKNOWN_CONTAINER);
+  } catch (error) {
+    parts.logger.error('an own container without a record could not be ended', {
+      kernelId: first.kernelId,
+      error: messageOf(error),
+    });
+  }
+}
+
 /** One kernel of the journal, entered in the registry with what it holds. Null: it could not be, and why is logged. */
-export function bookAgain(parts: LifecycleParts, facts: KernelFacts): Kernel | null {
+function bookAgain(parts: LifecycleParts, facts: KernelFacts): Kernel | null {
   const kernel = Kernel.restored(facts);
   const { logger, resources, ports, registry } = parts;
   try {
@@ -79,14 +135,17 @@ export function bookAgain(parts: LifecycleParts, facts: KernelFacts): Kernel | n
  * Brings one booked kernel back to life, or marks it as ending: then it returns true and the caller ends it. Runs
  * inside the kernel's queue. `own`: the containers that the backend found under this kernel's id.
  */
-export async function recoverKernel(
+async function recoverKernel(
   parts: LifecycleParts,
   kernel: Kernel,
   own: readonly KernelHandle[],
 ): Promise<boolean> {
   const { logger, journal, registry } = parts;
-  // A creation may have died between the container's birth and the record of it, a restart between two containers.
-  if (!kernel.handle && own[0]) kernel.learn({ handle: own[0] });
+  // A creation may have died between the container's birth and the record of it, a restart between two containers,
+  // which may even have one id. What ends is what is there; a running kernel's record was written after its start.
+  const known =
+    own.find(({ containerId }) => containerId === kernel.containerId) ?? (kernel.handle ? null : own[0]);
+  if (known && kernel.state.name !== 'running') kernel.learn({ handle: known });
   for (const stray of own)
     if (stray.containerId !== kernel.containerId)
       await endContainer(parts, stray).catch((error: unknown) => {
