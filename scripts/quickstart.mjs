@@ -25,7 +25,8 @@ const labels =
 const code =
   language === 'python'
     ? {
-        print: 'import sys\nfor i in range(3):\n    print("line", i)\nprint("and to stderr", file=sys.stderr)\n',
+        print:
+          'import sys\nfor i in range(3):\n    print("line", i)\nprint("and to stderr", file=sys.stderr)\n',
         remember: 'answer = 6 * 7',
         recall: 'print("the kernel remembers:", answer)',
         ask: 'name = input("Who are you? ")\nprint("Hello,", name)',
