@@ -134,9 +134,13 @@ export class KernelLifecycle {
       kernel.terminate({ reason, suppressEvents });
       this.#interrupt(kernel, { kind: 'destroyed' });
       await this.#endings.request(kernel);
-    } else if (!suppressEvents) {
-      await announceTermination(this.#parts, destruction, isWaiting ? reason : ALREADY_TERMINATED);
+      return;
     }
+    const ending = this.#endings.current(kernelId);
+    if (ending) await this.#queue.run(kernelId, () => Promise.resolve());
+    const isAnnounced = ending?.termination?.suppressEvents === false;
+    if (!suppressEvents && !isAnnounced)
+      await announceTermination(this.#parts, destruction, isWaiting ? reason : ALREADY_TERMINATED);
   }
 
   /**

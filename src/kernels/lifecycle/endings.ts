@@ -14,6 +14,7 @@ export class KernelEndings {
   /** Aborts when the agent stops: no retry begins after that. */
   readonly #closing: AbortSignal;
   readonly #requested = new Map<Kernel, Promise<void>>();
+  readonly #current = new Map<KernelId, Kernel>();
   /** Kernels whose end failed -> attempts so far. */
   readonly #failed = new Map<Kernel, number>();
   readonly #failures: Counter;
@@ -44,11 +45,17 @@ export class KernelEndings {
     return ending;
   }
 
+  /** The kernel of this id that is being ended right now; for a moment at the end it is in no registry any more. */
+  current(kernelId: KernelId): Kernel | undefined {
+    return this.#current.get(kernelId);
+  }
+
   /**
    * For work that runs in the kernel's queue already.
    * @throws KernelCleanupError; then it is tried again in the background until it works.
    */
   async end(kernel: Kernel): Promise<void> {
+    this.#current.set(kernel.id, kernel);
     try {
       await endKernel(this.#parts, kernel);
       this.#failed.delete(kernel);
@@ -60,6 +67,8 @@ export class KernelEndings {
       });
       this.#retryLater(kernel);
       throw error;
+    } finally {
+      this.#current.delete(kernel.id);
     }
   }
 

@@ -287,6 +287,7 @@ describe('a repeat of a creation', () => {
     cleaning.release();
     await Promise.all([destruction, expect(first).rejects.toMatchObject({ code: 'CANCELLED' })]);
     expect(await bench.leftovers()).toEqual(NOTHING);
+    expect(bench.events.terminations()).toEqual(['failed-to-create']);
   });
 
   test('is refused for a while after a destroy request broke the creation off', async () => {

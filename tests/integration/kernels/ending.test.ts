@@ -62,6 +62,37 @@ describe('destroy', () => {
     expect(await bench.leftovers()).toEqual(NOTHING);
   });
 
+  test.each(['runners.disconnect', 'backend.remove', 'events.publish:kernel_terminated', 'journal.forget'])(
+    'asked for again while the first is at %s waits for its end and is announced once',
+    async (point) => {
+      const request = await running();
+      const hang = bench.faults.hang(point);
+      const first = destroy(request);
+      await hang.entered;
+      let isOver = false;
+      const second = destroy(request).then(() => {
+        isOver = true;
+      });
+      await new Promise(setImmediate);
+      expect(isOver).toBe(false);
+      hang.release();
+      await Promise.all([first, second]);
+      expect(bench.events.terminations()).toEqual(['user-requested']);
+      expect(await bench.leftovers()).toEqual(NOTHING);
+    },
+  );
+
+  test('asked for aloud at the very end of a silent one is answered', async () => {
+    const request = await running();
+    const hang = bench.faults.hang('journal.forget');
+    const silent = destroy(request, { suppressEvents: true });
+    await hang.entered;
+    const aloud = destroy(request);
+    hang.release();
+    await Promise.all([silent, aloud]);
+    expect(bench.events.terminations()).toEqual(['already-terminated']);
+  });
+
   test('is silent when asked to be, although the container reports its exit', async () => {
     const request = await running();
     await destroy(request, { suppressEvents: true });
