@@ -14,6 +14,7 @@ export {
   UnknownMethodError,
 } from './callosum/index.js';
 export type {
+  AcceptedKeys,
   BindOptions,
   CallHandler,
   ConnectOptions,
@@ -66,7 +67,7 @@ export {
 } from './core/errors.js';
 export type { Logger } from './core/logger.js';
 export { Dispatcher } from './rpc/dispatcher.js';
-export type { AgentErrorReport, DispatcherOptions } from './rpc/dispatcher.js';
+export type { AgentErrorReport, CallDeadlines, DispatcherOptions } from './rpc/dispatcher.js';
 export type { ManagerVersion, Method, Parameter } from './rpc/method.js';
 export { findMethod, METHODS, methodsFor, parametersOf } from './rpc/method-table.js';
 export type { MethodName } from './rpc/method-table.js';

@@ -1,7 +1,6 @@
 import type { Agent } from '../agent/agent.js';
 import { UnknownMethodError } from '../callosum/index.js';
 import type { ErrorDescription, IncomingCall } from '../callosum/index.js';
-import { within } from '../core/async.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { hasCode, messageOf, ValueError } from '../core/errors.js';
@@ -25,11 +24,8 @@ import { parseWire } from './wire/parse.js';
 export interface DispatcherOptions {
   readonly node: NodeServices;
   readonly managerVersion: ManagerVersion;
-  /** Longest run of a call by method; null or absent: none. The caller then gets a `TimeoutError`. */
-  readonly deadlines?: {
-    readonly defaultMs: number | null;
-    readonly byMethodMs: Readonly<Record<string, number>>;
-  };
+  /** Longest run of a call by method, 0 for none; whoever meets it gets a `TimeoutError`. */
+  readonly deadlines?: CallDeadlines;
   /**
    * Told of every failed call but cancelled ones, with the agent it was for: the `agent_error` event
    * (spec/rpc-functions.md 1.5). The caller's answer does not wait for it and does not depend on it.
@@ -40,6 +36,13 @@ export interface DispatcherOptions {
   readonly logger?: Logger;
   readonly metrics?: Metrics;
   readonly clock?: Clock;
+}
+
+/** Kept by the peer in front of the dispatcher. */
+export interface CallDeadlines {
+  /** For methods without one of their own; null: none. */
+  readonly defaultMs: number | null;
+  readonly byMethodMs: Readonly<Record<string, number>>;
 }
 
 export interface AgentErrorReport {
@@ -68,6 +71,7 @@ const UNKNOWN = '(unknown)';
 export class Dispatcher {
   readonly describeError: (error: unknown) => ErrorDescription;
   readonly managerVersion: ManagerVersion;
+  readonly deadlines: CallDeadlines;
   readonly #options: DispatcherOptions;
   readonly #methods: ReadonlyMap<string, Served>;
   readonly #metrics: RpcMetrics;
@@ -78,6 +82,7 @@ export class Dispatcher {
     const { managerVersion, debug = false } = options;
     this.#options = options;
     this.managerVersion = managerVersion;
+    this.deadlines = options.deadlines ?? { defaultMs: null, byMethodMs: {} };
     this.describeError = createRpcErrorDescriber({ managerVersion, debug });
     this.#metrics = declareRpcMetrics(options.metrics ?? noMetrics);
     this.#logger = options.logger ?? silentLogger;
@@ -143,29 +148,20 @@ export class Dispatcher {
     return this.#options.node.agents.getAgent(null);
   }
 
-  /** The answer does not wait for a handler that cannot be cancelled; it goes on by itself. */
   async #invoke(
     method: Method,
     args: object,
     agent: Agent | undefined,
-    callerSignal: AbortSignal,
+    signal: AbortSignal,
   ): Promise<unknown> {
-    const { deadlines, node, managerVersion } = this.#options;
-    const timeoutMs = deadlines?.byMethodMs[method.name] ?? deadlines?.defaultMs ?? undefined;
-    const deadline = new AbortController();
-    const signal = timeoutMs === undefined ? callerSignal : AbortSignal.any([callerSignal, deadline.signal]);
+    const { node, managerVersion } = this.#options;
     const context: NodeContext = { node, managerVersion, signal };
-    const run = async (): Promise<unknown> => {
-      // The row's own parameters have just parsed what its handler takes.
-      if (method.target === 'node') return await method.handler(args as never, context);
-      return await method.handler(args as never, { ...context, agent } as AgentContext);
-    };
-    try {
-      return await within(run(), { timeoutMs, signal: callerSignal, what: method.name });
-    } catch (error) {
-      if (hasCode(error, 'TIMEOUT')) deadline.abort(error);
-      throw error;
-    }
+    // The row's own parameters have just parsed what its handler takes.
+    const run = async (): Promise<unknown> =>
+      method.target === 'node'
+        ? await method.handler(args as never, context)
+        : await method.handler(args as never, { ...context, agent } as AgentContext);
+    return await untilAborted(run(), signal);
   }
 
   #onFailure(
@@ -243,6 +239,23 @@ function bind(
       return [parameter, request.kwargs.get(parameter.name) ?? parameter.defaultValue];
     }),
   );
+}
+
+/**
+ * The work's result, or the signal's reason as soon as it aborts: the answer does not wait for a handler that cannot
+ * be cancelled, which goes on by itself.
+ */
+function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    void work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', onAbort);
+    });
+  });
 }
 
 function stackOf(error: unknown): unknown {

@@ -35,6 +35,7 @@ export class AgentRPCServer {
   /** @throws the socket's error, such as `EADDRINUSE`, when the address cannot be bound. */
   static async open(options: AgentRPCServerOptions): Promise<AgentRPCServer> {
     const { address, dispatcher, curve, limits, codecLimits, metrics, logger = silentLogger } = options;
+    const { defaultMs, byMethodMs } = dispatcher.deadlines;
     const peer = await Peer.bind({
       address,
       handler: (call) => dispatcher.handle(call),
@@ -43,6 +44,7 @@ export class AgentRPCServer {
         dialect: dispatcher.managerVersion === '25.17' ? '25.17' : '26.8',
         ...(codecLimits && { limits: codecLimits }),
       }),
+      deadlines: { ...(defaultMs !== null && { defaultMs }), methods: byMethodMs },
       logger,
       ...(curve && { curve }),
       ...(limits && { limits }),

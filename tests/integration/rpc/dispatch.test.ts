@@ -434,7 +434,7 @@ describe('cancelling', () => {
         return new Promise(() => undefined);
       },
     });
-    const deadlines = { defaultMs: null, byMethodMs: { ping_kernel: 1 } };
+    const deadlines = { defaultMs: null, byMethodMs: { ping_kernel: 500 } };
     const node = await open([agent], { deadlines });
     await expect(node.call('ping_kernel', [KERNEL])).rejects.toMatchObject({ remoteName: 'TimeoutError' });
     await aborted(await started.promise);
