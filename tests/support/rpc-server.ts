@@ -19,6 +19,9 @@ export interface TestNode {
   close(): Promise<void>;
 }
 
+/** A machine under load may take long to connect to itself. */
+export const PATIENT_HANDSHAKE_MS = 20_000;
+
 export const HEALTH: NodeHealth = {
   status: 'ok',
   version: '0.1.0',
@@ -61,7 +64,11 @@ export async function startNode(
     ...(limits && { limits }),
     ...(curve && { curve }),
   });
-  const manager = await Peer.connect({ address: server.endpoint, serializer: createCodec() });
+  const manager = await Peer.connect({
+    address: server.endpoint,
+    serializer: createCodec(),
+    handshakeTimeoutMs: PATIENT_HANDSHAKE_MS,
+  });
   return {
     runtime,
     server,

@@ -5,7 +5,7 @@ import { ConnectionPool } from '../../../src/client/connection-pool.js';
 import { deferred, within } from '../../../src/core/async.js';
 import { KeyError } from '../../../src/core/errors.js';
 import { FakeAgent } from '../../support/fake-agent.js';
-import { startNode } from '../../support/rpc-server.js';
+import { PATIENT_HANDSHAKE_MS, startNode } from '../../support/rpc-server.js';
 import type { TestNode } from '../../support/rpc-server.js';
 
 const DEADLINE_MS = 20_000;
@@ -22,9 +22,16 @@ async function serve(...agents: FakeAgent[]): Promise<TestNode> {
   return node;
 }
 
+function patientPool(): ConnectionPool {
+  const pool = new ConnectionPool({ handshakeTimeoutMs: PATIENT_HANDSHAKE_MS });
+  opened.push(pool);
+  return pool;
+}
+
 function clientOf(node: TestNode, options: Partial<AgentClientOptions> = {}): AgentClient {
   const retries = { count: 2, firstDelayMs: 1, maxDelayMs: 1 };
-  const client = new AgentClient({ address: node.address, retries, ...options });
+  const pool = options.pool ?? patientPool();
+  const client = new AgentClient({ address: node.address, retries, ...options, pool });
   opened.push(client);
   return client;
 }
@@ -64,8 +71,7 @@ test('what the other side raised is told with its class name and repr', async ()
 test('clients of one pool share a connection, and each sends its own agent id', async () => {
   const agents = [new FakeAgent('i-one'), new FakeAgent('i-two')] as const;
   const node = await serve(...agents);
-  const pool = new ConnectionPool();
-  opened.push(pool);
+  const pool = patientPool();
   const clients = agents.map(({ id }) => clientOf(node, { agentId: id, pool }));
   await Promise.all(clients.map((client) => client.call('assign_port', {})));
   await Promise.all(clients.map((client) => client.call('release_port', { port_no: 30_000 })));
@@ -164,4 +170,13 @@ test('a result that is not as documented is refused', async () => {
   const logs = () => Promise.resolve(7 as unknown as string);
   const client = clientOf(await serve(new FakeAgent('i-one', { logs })));
   await expect(client.logs(KERNEL)).rejects.toMatchObject({ code: 'UNEXPECTED_RESULT' });
+});
+
+test('a client without a pool of others closes the connection that it opened', async () => {
+  const node = await serve(new FakeAgent('i-one'));
+  const client = new AgentClient({ address: node.address });
+  opened.push(client);
+  await client.ping();
+  await client.close();
+  await expect(client.ping()).rejects.toMatchObject({ code: 'RUNTIME' });
 });

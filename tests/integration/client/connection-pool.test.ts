@@ -6,6 +6,7 @@ import { createCodec } from '../../../src/codec/index.js';
 import { deferred } from '../../../src/core/async.js';
 import { eventually } from '../../support/eventually.js';
 import { freePort } from '../../support/free-port.js';
+import { PATIENT_HANDSHAKE_MS } from '../../support/rpc-server.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
 const opened: { close(): Promise<void> }[] = [];
@@ -20,7 +21,7 @@ async function serve(handler: CallHandler, address = 'tcp://127.0.0.1:0'): Promi
 }
 
 function pool(options: ConnectionPoolOptions = {}): ConnectionPool {
-  const made = new ConnectionPool(options);
+  const made = new ConnectionPool({ handshakeTimeoutMs: PATIENT_HANDSHAKE_MS, ...options });
   opened.push(made);
   return made;
 }

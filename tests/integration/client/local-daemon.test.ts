@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { generateKeyPair, writeKeyFiles } from '../../../src/callosum/index.js';
 import { AgentClient } from '../../../src/client/agent-client.js';
+import { ConnectionPool } from '../../../src/client/connection-pool.js';
 import { findLocalDaemon } from '../../../src/client/local-daemon.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { Dispatcher } from '../../../src/rpc/dispatcher.js';
@@ -10,7 +11,7 @@ import { AgentRPCServer } from '../../../src/rpc/server.js';
 import { AgentRuntime } from '../../../src/runtime/agent-runtime.js';
 import { StateDirectory } from '../../../src/runtime/state-directory.js';
 import { FakeAgent } from '../../support/fake-agent.js';
-import { HEALTH } from '../../support/rpc-server.js';
+import { HEALTH, PATIENT_HANDSHAKE_MS } from '../../support/rpc-server.js';
 
 let path: string;
 const opened: { close(): Promise<void> }[] = [];
@@ -55,8 +56,9 @@ test('a local program finds the daemon by its state directory and speaks to it a
   await startDaemon();
   const daemon = await findLocalDaemon(path);
   expect(daemon).toMatchObject({ pid: process.pid, httpUrl: null });
-  const client = new AgentClient(daemon.target);
-  opened.push(client);
+  const pool = new ConnectionPool({ handshakeTimeoutMs: PATIENT_HANDSHAKE_MS });
+  opened.push(pool);
+  const client = new AgentClient({ ...daemon.target, pool });
   await expect(client.ping('hello')).resolves.toBe('hello');
 });
 

@@ -1,9 +1,10 @@
 import type { Agent } from '../../../src/agent/agent.js';
 import { AgentClient } from '../../../src/client/agent-client.js';
+import { ConnectionPool } from '../../../src/client/connection-pool.js';
 import type { RunEvent, RunRequest } from '../../../src/client/run.js';
 import { deferred, within } from '../../../src/core/async.js';
 import { FakeAgent } from '../../support/fake-agent.js';
-import { startNode } from '../../support/rpc-server.js';
+import { PATIENT_HANDSHAKE_MS, startNode } from '../../support/rpc-server.js';
 
 type Execution = Awaited<ReturnType<Agent['execute']>>;
 type Asked = Parameters<Agent['execute']>[1];
@@ -37,8 +38,9 @@ async function kernelThat(...results: (Execution | Promise<Execution>)[]) {
   });
   const node = await startNode([agent]);
   opened.push(node);
-  const client = new AgentClient({ address: node.address });
-  opened.push(client);
+  const pool = new ConnectionPool({ handshakeTimeoutMs: PATIENT_HANDSHAKE_MS });
+  opened.push(pool);
+  const client = new AgentClient({ address: node.address, pool });
   const run = (request: Partial<RunRequest> = {}) =>
     client.run({ kernelId: KERNEL, sessionId: SESSION, code: 'print(1)', ...request });
   const interruption = () =>
