@@ -4,7 +4,7 @@ import { hasCode } from '../../core/errors.js';
 import { CurveNotEnforcedError } from '../errors.js';
 import { isPong, pingFrames } from '../wire/frames.js';
 import { generateKeyPair } from './keys.js';
-import { watchEvents } from './socket-events.js';
+import { createObserved } from './socket-events.js';
 
 export interface SelfTestOptions {
   /** Endpoint of the bound peer; a wildcard host is reached over loopback. */
@@ -62,12 +62,14 @@ async function attemptToConnect(
   { endpoint, timeoutMs = TIMEOUT_MS }: SelfTestOptions,
   curve: StrangerKeys | undefined,
 ): Promise<Verdict> {
-  const socket = new Dealer({ linger: 0 });
   const refused = deferred<Verdict>();
-  const watch = watchEvents(socket, ({ type }) => {
-    // With a key the refusal is the ZAP handler's; without one, CURVE itself does not speak with NULL.
-    if (type === (curve ? 'handshake:error:auth' : 'handshake:error:protocol')) refused.resolve('refused');
-  });
+  const { socket, watch } = createObserved(
+    () => new Dealer({ linger: 0 }),
+    ({ type }) => {
+      // With a key the refusal is the ZAP handler's; without one, CURVE itself does not speak with NULL.
+      if (type === (curve ? 'handshake:error:auth' : 'handshake:error:protocol')) refused.resolve('refused');
+    },
+  );
   try {
     if (curve) {
       socket.curveServerKey = curve.serverKey;

@@ -9,7 +9,7 @@ import { checkKeys } from './curve.js';
 import type { CurveClientCredentials } from './curve.js';
 import { Outbox } from './outbox.js';
 import type { OnOutcome } from './outbox.js';
-import { watchEvents } from './socket-events.js';
+import { createObserved } from './socket-events.js';
 import type { EventWatch } from './socket-events.js';
 import { cutOffBytes, receiveLoop } from './transport.js';
 import type { Transport } from './transport.js';
@@ -58,13 +58,7 @@ export class DealerSocket implements Transport {
   static async connect(options: DealerSocketOptions): Promise<DealerSocket> {
     const { address, curve, signal, handshakeTimeoutMs: timeoutMs } = options;
     if (curve) checkKeys({ ...curve });
-    const socket = new Dealer({
-      linger: options.lingerMs,
-      sendTimeout: 0,
-      maxMessageSize: cutOffBytes(options.limits),
-      ...KEEPALIVE,
-    });
-    const handshake = watchHandshake(socket);
+    const { socket, handshake } = openDealer(options);
     try {
       if (curve) {
         socket.curveServerKey = curve.serverPublicKey;
@@ -130,11 +124,16 @@ interface Handshake {
  * ZeroMQ reports a handshake that fails only as events. A refused key and differing mechanisms do not come right by
  * trying again, so `refused` rejects at once; everything else may, and `lastSeen` tells the user what to look at.
  */
-function watchHandshake(socket: Dealer): Handshake {
+function openDealer({ lingerMs, limits }: DealerSocketOptions): {
+  readonly socket: Dealer;
+  readonly handshake: Handshake;
+} {
+  const create = () =>
+    new Dealer({ linger: lingerMs, sendTimeout: 0, maxMessageSize: cutOffBytes(limits), ...KEEPALIVE });
   let seen = 'nobody answers at this address';
   let broken = false;
   const refused = deferred<never>();
-  const watch = watchEvents(socket, (event) => {
+  const { socket, watch } = createObserved(create, (event) => {
     switch (event.type) {
       case 'connect':
         // Trying again must not hide why it failed before.
@@ -157,5 +156,5 @@ function watchHandshake(socket: Dealer): Handshake {
       default:
     }
   });
-  return { watch, refused: refused.promise, lastSeen: () => seen };
+  return { socket, handshake: { watch, refused: refused.promise, lastSeen: () => seen } };
 }

@@ -6,7 +6,7 @@ import type { BoundSocket, HandshakeFailure } from './bound-socket.js';
 import { Connections } from './connections.js';
 import { checkKeys } from './curve.js';
 import type { CurveClientCredentials, CurveServerCredentials } from './curve.js';
-import { watchEvents } from './socket-events.js';
+import { createObserved } from './socket-events.js';
 import { cutOffBytes } from './transport.js';
 
 /** `broadcast`: every subscriber gets every message it keeps up with. `distribute`: one consumer gets each message. */
@@ -69,11 +69,12 @@ export function connectStream({
 }: StreamConnectOptions): StreamSource {
   if (curve) checkKeys({ ...curve });
   const options = { linger: 0, maxMessageSize: cutOffBytes(limits) };
-  const socket = pattern === 'broadcast' ? new Subscriber(options) : new Pull(options);
-  const watch = watchEvents(socket, (event) => {
-    if (event.type.startsWith('handshake:error'))
-      faults.warn('a stream could not be opened', event.type, { address });
-  });
+  const { socket, watch } = createObserved<Subscriber | Pull>(
+    () => (pattern === 'broadcast' ? new Subscriber(options) : new Pull(options)),
+    ({ type }) => {
+      if (type.startsWith('handshake:error')) faults.warn('a stream could not be opened', type, { address });
+    },
+  );
   try {
     if (curve) {
       socket.curveServerKey = curve.serverPublicKey;
