@@ -1,8 +1,6 @@
 import type { KernelPlan, PlannedMount, RunnerEndpoints } from '../backend.js';
+import { HOME } from '../files/work-tree.js';
 import type { Launch, MountLink, ProcessState } from './note.js';
-
-/** Where a kernel's files are for the runner's users, wherever they really are. */
-export const HOME = '/home/work';
 
 /** The variable that tells a kernel's processes from all others. */
 export const MARK_VARIABLE = 'SPLENIUM_CONTAINER';

@@ -18,6 +18,7 @@ import type {
   KernelProcessState,
   RunnerEndpoints,
 } from '../backend.js';
+import { WorkFiles } from '../files/work-files.js';
 import { consoleFile, readConsole } from './console-log.js';
 import {
   KernelProcessExistsError,
@@ -43,7 +44,6 @@ import { createCgroup, findCgroupBase, joinCgroup, removeCgroup, type CgroupBase
 import { handleOf, readNote, stateOf, writeNote, type Note, type ProcessState } from './note.js';
 import { ProcessTable } from './process-table.js';
 import { openSocketDirectory } from './socket-directory.js';
-import { WorkFiles } from './work-files.js';
 import { linkMounts, unlinkMounts } from './work-mounts.js';
 
 export interface ProcessBackendOptions {
@@ -117,7 +117,13 @@ export class ProcessBackend implements KernelBackend {
       pollIntervalMs: options.pollIntervalMs ?? 500,
       logMaxBytes: options.logMaxBytes ?? 1024 * 1024,
     });
-    this.files = new WorkFiles({ listMaxEntries: options.listMaxEntries ?? 10_000 });
+    this.files = new WorkFiles({
+      placesOf: (handle) => {
+        const { work, mounts, uid, gid } = stateOf(handle);
+        return { work, folders: mounts, view: 'linked', uid, gid };
+      },
+      listMaxEntries: options.listMaxEntries ?? 10_000,
+    });
   }
 
   /** @throws ProcessBackendUnavailableError naming what is missing. */

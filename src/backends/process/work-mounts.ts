@@ -2,7 +2,7 @@ import { readlink, rmdir, symlink, unlink } from 'node:fs/promises';
 import { hasCode, messageOf } from '../../core/errors.js';
 import { KernelProcessStartError } from './errors.js';
 import type { MountLink, ProcessState } from './note.js';
-import { pathAt, WorkTree, type Place } from './work-tree.js';
+import { pathAt, WorkTree, type Place } from '../files/work-tree.js';
 
 const REFUSAL = 'a folder of the session lies outside /home/work';
 
@@ -12,7 +12,7 @@ const REFUSAL = 'a folder of the session lies outside /home/work';
  */
 export async function linkMounts(state: ProcessState): Promise<void> {
   // Without mounts: a folder inside another one would leave a link in the user's own data.
-  const tree = new WorkTree(state.work, []);
+  const tree = new WorkTree({ work: state.work, folders: [], view: 'linked' });
   for (const mount of state.mounts)
     try {
       await tree.at(
@@ -33,7 +33,7 @@ export async function linkMounts(state: ProcessState): Promise<void> {
 
 /** Takes the links away again; whatever else took their place stays. */
 export async function unlinkMounts(state: ProcessState): Promise<void> {
-  const tree = new WorkTree(state.work, []);
+  const tree = new WorkTree({ work: state.work, folders: [], view: 'linked' });
   for (const mount of state.mounts)
     await tree
       .at(parentOf(mount), { refusal: REFUSAL }, async (place) => {

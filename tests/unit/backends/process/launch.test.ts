@@ -7,7 +7,6 @@ import {
 } from '../../../../src/backends/process/launch.js';
 import type { Launch, ProcessState } from '../../../../src/backends/process/note.js';
 import { describeExit } from '../../../../src/backends/process/keeper.js';
-import { modeText } from '../../../../src/backends/process/file-mode.js';
 
 const state: ProcessState = {
   directory: '/state/kernels/k',
@@ -106,16 +105,5 @@ describe('launch of a kernel process', () => {
     expect(describeExit(-9, true)).toBe('killed by the system for lack of memory');
     expect(describeExit(-64, false)).toBe('killed by signal 64');
     expect(describeExit(null, false)).toBe('ended; nobody knows with which status');
-  });
-
-  test('modes look as ls shows them', () => {
-    expect(modeText(0o100644)).toBe('-rw-r--r--');
-    expect(modeText(0o040755)).toBe('drwxr-xr-x');
-    expect(modeText(0o041777)).toBe('drwxrwxrwt');
-    expect(modeText(0o106640)).toBe('-rwSr-S---');
-    expect(modeText(0o104755)).toBe('-rwsr-xr-x');
-    expect(modeText(0o120777)).toBe('lrwxrwxrwx');
-    expect(modeText(0o010600)).toBe('prw-------');
-    expect(modeText(0o140700)).toBe('srwx------');
   });
 });

@@ -12,20 +12,32 @@ import {
 } from '../../core/errors.js';
 import type { BackendFiles, FileEntry, FileListing, KernelHandle } from '../backend.js';
 import { modeText } from './file-mode.js';
-import { HOME } from './launch.js';
-import { stateOf } from './note.js';
 import { archiveOf, tooLarge } from './work-archive.js';
-import { pathAt, WorkTree, type Place } from './work-tree.js';
+import { HOME, pathAt, WorkTree, type Place, type WorkPlaces } from './work-tree.js';
 
 const UPLOAD_REFUSAL = `Not allowed to upload files outside ${HOME}`;
 const DOWNLOAD_REFUSAL = `You cannot download files outside ${HOME}`;
 const LIST_REFUSAL = `You cannot list files outside ${HOME}`;
 
-/** The files of kernels that are processes: those of their work directories and of the folders linked there. */
+/** Where the files of one kernel are, and whom new ones belong to; null: to this process's own user. */
+export interface KernelPlaces extends WorkPlaces {
+  readonly uid: number | null;
+  readonly gid: number | null;
+}
+
+export interface WorkFilesOptions {
+  readonly placesOf: (handle: KernelHandle) => KernelPlaces;
+  /** How many entries one listing shows at most. */
+  readonly listMaxEntries: number;
+}
+
+/** The files of kernels whose work directories lie on this machine, and those of the folders shown there. */
 export class WorkFiles implements BackendFiles {
+  readonly #placesOf: (handle: KernelHandle) => KernelPlaces;
   readonly #listMaxEntries: number;
 
-  constructor(options: { readonly listMaxEntries: number }) {
+  constructor(options: WorkFilesOptions) {
+    this.#placesOf = options.placesOf;
     this.#listMaxEntries = options.listMaxEntries;
   }
 
@@ -35,7 +47,7 @@ export class WorkFiles implements BackendFiles {
    * @throws PermissionError, or RuntimeError when the system refuses.
    */
   async upload(handle: KernelHandle, path: string, data: Uint8Array): Promise<void> {
-    const { uid, gid } = stateOf(handle);
+    const { uid, gid } = this.#placesOf(handle);
     if (path.startsWith('/')) throw new PermissionError(UPLOAD_REFUSAL);
     try {
       await this.#tree(handle).at(path, { refusal: UPLOAD_REFUSAL, create: { uid, gid } }, async (place) => {
@@ -118,8 +130,7 @@ export class WorkFiles implements BackendFiles {
   }
 
   #tree(handle: KernelHandle): WorkTree {
-    const { work, mounts } = stateOf(handle);
-    return new WorkTree(work, mounts);
+    return new WorkTree(this.#placesOf(handle));
   }
 }
 

@@ -2,12 +2,31 @@ import { constants, type Stats } from 'node:fs';
 import { chown, mkdir, open, readlink, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { hasCode, PermissionError } from '../../core/errors.js';
-import { HOME } from './launch.js';
-import type { MountLink } from './note.js';
+
+/** Where a kernel's files are for its users, wherever they really are. */
+export const HOME = '/home/work';
 
 /** Linux, everywhere but on Alpha, PA-RISC and SPARC; Node.js has no name for it. */
 const O_PATH = 0o10000000;
 const LINKS_MAX = 40;
+
+/** A folder of this machine that a kernel sees below its work directory. */
+export interface ShownFolder {
+  /** Path below the work directory, without a slash at either end. */
+  readonly at: string;
+  readonly source: string;
+  readonly permission: 'ro' | 'rw';
+}
+
+/** How folders are shown: by a link in the work directory, or over whatever lies there, in the kernel's own view. */
+export type FolderView = 'linked' | 'mounted';
+
+/** What the tree of one kernel consists of. */
+export interface WorkPlaces {
+  readonly work: string;
+  readonly folders: readonly ShownFolder[];
+  readonly view: FolderView;
+}
 
 /** A directory that stays the same however names above it are changed meanwhile. */
 export interface Anchor {
@@ -43,16 +62,13 @@ export const pathAt = (handle: FileHandle, name?: string): string =>
 /**
  * Finds places below a kernel's work directory while the kernel's own processes change it. The path is walked one
  * name at a time, each relative to a held directory and without following links; links are read and walked in turn,
- * so what leads outside is refused even if it is put there in the middle. Folders that the plan shows through a link
- * count as inside.
+ * so what leads outside is refused even if it is put there in the middle. Folders that the plan shows count as inside.
  */
 export class WorkTree {
-  readonly #root: string;
-  readonly #mounts: readonly MountLink[];
+  readonly #places: WorkPlaces;
 
-  constructor(root: string, mounts: readonly MountLink[]) {
-    this.#root = root;
-    this.#mounts = mounts;
+  constructor(places: WorkPlaces) {
+    this.#places = places;
   }
 
   /**
@@ -60,7 +76,7 @@ export class WorkTree {
    * @throws PermissionError when the path leads outside; errors of the system (ENOENT, ENOTDIR, ELOOP) as they are.
    */
   async at<T>(path: string, options: WalkOptions, use: (place: Place) => Promise<T>): Promise<T> {
-    const walk = new Walk(this.#root, this.#mounts, options);
+    const walk = new Walk(this.#places, options);
     try {
       return await use(await walk.to(path));
     } finally {
@@ -74,28 +90,31 @@ export const openInPlace = (directory: FileHandle, name: string): Promise<FileHa
   open(pathAt(directory, name), O_PATH | constants.O_NOFOLLOW);
 
 class Walk {
-  readonly #root: string;
-  readonly #mounts: readonly MountLink[];
+  readonly #places: WorkPlaces;
   readonly #options: WalkOptions;
   readonly #held: FileHandle[] = [];
   /** From the root, or from the source of a mount, down to where the walk is. */
   #stack: { readonly at: Anchor; readonly name: string }[] = [];
 
-  constructor(root: string, mounts: readonly MountLink[], options: WalkOptions) {
-    this.#root = root;
-    this.#mounts = mounts;
+  constructor(places: WorkPlaces, options: WalkOptions) {
+    this.#places = places;
     this.#options = options;
   }
 
   async to(path: string): Promise<Place> {
     if (path.includes('\0')) throw this.#refuse();
     let names = split(this.#relative(posix.normalize(path === '' ? '.' : path)));
-    await this.#enter(this.#root, posix.basename(HOME), true);
+    await this.#enter(this.#places.work, posix.basename(HOME), true);
     let links = 0;
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
       if (name === '..') {
         this.#stack.pop();
         if (this.#stack.length === 0) throw this.#refuse();
+        continue;
+      }
+      const folder = this.#mountedAt(name);
+      if (folder) {
+        await this.#enter(folder.source, name, folder.permission === 'rw');
         continue;
       }
       const { at: parent } = this.#top();
@@ -125,21 +144,21 @@ class Walk {
   /** Prepares to walk what a link says. @returns names that come before the rest of the path. */
   async #follow(name: string, target: string): Promise<string[]> {
     if (!target.startsWith('/')) return split(target);
-    const mount = this.#mountFor(name, target);
+    const folder = this.#places.view === 'linked' ? this.#linkedBy(name, target) : undefined;
     this.#stack = [];
-    if (mount) {
-      await this.#enter(mount.source, posix.basename(mount.at), mount.permission === 'rw');
+    if (folder) {
+      await this.#enter(folder.source, posix.basename(folder.at), folder.permission === 'rw');
       return [];
     }
     const inside = this.#relative(target);
-    await this.#enter(this.#root, posix.basename(HOME), true);
+    await this.#enter(this.#places.work, posix.basename(HOME), true);
     return split(inside);
   }
 
   /** One folder may be shown at several places; a link that is none of these gets no more than the least of them. */
-  #mountFor(name: string, target: string): MountLink | undefined {
-    const place = [...this.#stack.slice(1).map((step) => step.name), name].join('/');
-    const ofTarget = this.#mounts.filter(({ source }) => source === target);
+  #linkedBy(name: string, target: string): ShownFolder | undefined {
+    const place = this.#placeOf(name);
+    const ofTarget = this.#places.folders.filter(({ source }) => source === target);
     return (
       ofTarget.find(({ at }) => at === place) ??
       ofTarget.find(({ permission }) => permission === 'ro') ??
@@ -147,10 +166,23 @@ class Walk {
     );
   }
 
+  /** The folder that covers this name in the kernel's view. */
+  #mountedAt(name: string): ShownFolder | undefined {
+    const { folders, view } = this.#places;
+    if (view !== 'mounted' || folders.length === 0) return undefined;
+    const place = this.#placeOf(name);
+    return folders.find(({ at }) => at === place);
+  }
+
+  /** Path of a name in the directory where the walk is. */
+  #placeOf(name: string): string {
+    return [...this.#stack.slice(1).map((step) => step.name), name].join('/');
+  }
+
   /** Path below the work directory, which has two names: where it is, and where the user believes it is. */
   #relative(path: string): string {
     if (!path.startsWith('/')) return path;
-    for (const home of [HOME, this.#root]) {
+    for (const home of [HOME, this.#places.work]) {
       if (path === home) return '.';
       if (path.startsWith(`${home}/`)) return path.slice(home.length + 1);
     }
