@@ -204,12 +204,11 @@ export class AgentResources {
   /** A slot whose devices all belong to siblings, or that has none, has nothing to be near to. */
   #refuseWithoutDevices(slots: ResourceSlot): void {
     for (const [slotName, requested] of slots.entries()) {
-      const allocatable = this.#ledger.freeOf(this.agentId, slotName);
       if (requested.isZero() || this.#ledger.capacityOf(this.agentId, slotName).greaterThan(0)) continue;
       throw new InsufficientResource(`agent ${this.agentId} has no device of this kind`, {
         slotName,
         requested,
-        allocatable,
+        allocatable: ZERO,
         contextTag: deviceNameOf(slotName),
       });
     }

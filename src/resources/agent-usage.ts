@@ -68,6 +68,7 @@ export function agentUsage(ledger: DeviceLedger, agentId: AgentId): AgentUsage {
 }
 
 function deviceUsage(ledger: DeviceLedger, agentId: AgentId): AgentUsage['devices'] {
+  const holders = ledger.holdersOf(agentId);
   const families = [...ledger.mapsOf(agentId)].map(
     ([name, map]): [string, Readonly<Record<string, DeviceUsage>>] => {
       const entries = [...map.deviceSlots].map(([deviceId, slot]): [string, DeviceUsage] => {
@@ -81,7 +82,7 @@ function deviceUsage(ledger: DeviceLedger, agentId: AgentId): AgentUsage['device
             capacity: positionalText(slot.amount),
             allocated: positionalText(map.allocatedOf(deviceId)),
             free: positionalText(map.freeOf(deviceId)),
-            kernels: Object.fromEntries(ledger.holdersOf(agentId, name, deviceId)),
+            kernels: holders.get(name)?.get(deviceId) ?? {},
           },
         ];
       });

@@ -3,9 +3,9 @@ import type { KernelId } from '../core/ids.js';
 import { AffinityMap } from './alloc-map/affinity-map.js';
 import type { AllocMap } from './alloc-map/alloc-map.js';
 import { createAllocMap } from './alloc-map/create.js';
-import type { DeviceAllocations } from './alloc-map/allocate.js';
 import type { DeviceSlot } from './alloc-map/device-slots.js';
 import { amountsOf, type Booking } from './allocation.js';
+import { amountsPerDevice, DeviceUses } from './device-uses.js';
 import { requireDeviceIds, requirePhysicallyPossible, withDeviceIds } from './partition/manual-devices.js';
 import type { ManualAllocation } from './partition/manual-devices.js';
 import {
@@ -135,16 +135,20 @@ export class DeviceLedger {
     );
   }
 
-  /** Kernels that hold the device among those that draw on the same alloc maps as the agent, with their amounts. */
-  holdersOf(agentId: string, name: string, deviceId: string): readonly (readonly [KernelId, string])[] {
+  /** Device name -> device id -> kernel id -> amount, of all agents that draw on the same alloc maps as this one. */
+  holdersOf(agentId: string): ReadonlyMap<string, ReadonlyMap<string, Readonly<Record<string, string>>>> {
     const owner = this.#ownerOf(agentId);
-    return this.bookingsOf().flatMap(({ agentId: other, kernelId, granted }): [KernelId, string][] => {
-      if (this.#ownerOf(other) !== owner || !holds(granted, name, deviceId)) return [];
-      const amounts = [...(granted.get(name)?.values() ?? [])].map(
-        (perDevice) => perDevice.get(deviceId) ?? ZERO,
-      );
-      return [[kernelId, positionalText(sum(amounts))]];
-    });
+    const holders = new Map<string, Map<string, Record<string, string>>>();
+    for (const booking of this.#bookings.values()) {
+      if (this.#ownerOf(booking.agentId) !== owner) continue;
+      for (const [name, perDevice] of amountsPerDevice(booking))
+        for (const [deviceId, amount] of perDevice) {
+          const family = holders.get(name) ?? new Map<string, Record<string, string>>();
+          family.set(deviceId, { ...family.get(deviceId), [booking.kernelId]: positionalText(amount) });
+          holders.set(name, family);
+        }
+    }
+    return holders;
   }
 
   /** @throws AllocationConflict when the kernel has resources already. */
@@ -168,17 +172,19 @@ export class DeviceLedger {
    */
   restore(booking: Booking): void {
     this.refuseSecondBooking(booking.kernelId);
-    for (const { name, deviceId, amount } of amountsOf(booking.granted)) {
-      const known = this.devicesOf(name).get(deviceId);
-      const used = this.#usedOf(name, deviceId);
-      if (amount.isNegative())
-        throw new AllocationConflict(`kernel ${booking.kernelId}: a negative amount of ${name} ${deviceId}`);
-      if (known && !known.isGone && used.plus(amount).greaterThan(known.amount))
-        throw this.#clash(booking, name, deviceId);
-    }
+    for (const { name, deviceId, amount } of amountsOf(booking.granted))
+      if (amount.isNegative() || !amount.isFinite())
+        throw new AllocationConflict(`kernel ${booking.kernelId}: no amount of ${name} ${deviceId}`);
+    const uses = this.#uses();
+    for (const [name, perDevice] of amountsPerDevice(booking))
+      for (const [deviceId, amount] of perDevice) {
+        const known = this.devicesOf(name).get(deviceId);
+        if (known && !known.isGone && uses.of(name, deviceId).plus(amount).greaterThan(known.amount))
+          throw this.#clash(booking, name, deviceId);
+      }
     this.#bookings.set(booking.kernelId, booking);
     try {
-      this.#settle(this.#present());
+      if (!this.#applyIfOwned(booking)) this.#settle(this.#present());
     } catch (error) {
       this.#bookings.delete(booking.kernelId);
       throw error;
@@ -207,6 +213,7 @@ export class DeviceLedger {
    * @throws InvariantError when an amount is lost, doubled or beyond a device's capacity; a defect of this program.
    */
   checkInvariants(): void {
+    const uses = this.#uses();
     for (const [name, devices] of this.#devices)
       for (const [deviceId, { amount }] of devices) {
         const owners = [...this.#maps].map(([owner, maps]) => ({ owner, map: maps.get(name) }));
@@ -218,7 +225,7 @@ export class DeviceLedger {
           );
         for (const { owner, map } of owners) {
           const allocated = map?.allocatedOf(deviceId) ?? ZERO;
-          const booked = this.#usedOf(name, deviceId, owner);
+          const booked = uses.of(name, deviceId, owner);
           const free = map?.freeOf(deviceId) ?? ZERO;
           if (!allocated.equals(booked))
             throw new InvariantError(
@@ -243,15 +250,19 @@ export class DeviceLedger {
 
   /** Computes everything before it changes anything. */
   #settle(found: ReadonlyMap<string, readonly Device[]>): void {
+    const uses = this.#uses();
     const devices = new Map(
-      [...this.#options.plugins.keys()].map((name) => [name, this.#family(name, found.get(name) ?? [])]),
+      [...this.#options.plugins.keys()].map((name) => [
+        name,
+        this.#family(name, found.get(name) ?? [], uses),
+      ]),
     );
     const totals = this.#totals(devices);
     const shares = this.#partition(totals, devices);
     const owned = new Map<string, ReadonlyMap<string, Holding>>();
     let isSettled = true;
     for (const slotName of totals.keys()) {
-      const claims = this.#claims(slotName, devices, shares);
+      const claims = this.#claims(slotName, devices, shares, uses);
       const dealt = dealOut(slotName, amountsOfSlot(devices, slotName), claims);
       owned.set(slotName, dealt);
       isSettled &&= claims.every(({ id, target }) => sum(dealt.get(id)?.values() ?? []).equals(target));
@@ -278,17 +289,17 @@ export class DeviceLedger {
   }
 
   /** Devices found, and after them those that are gone but held. Never less than what is booked. */
-  #family(name: string, found: readonly Device[]): DevicesOfFamily {
+  #family(name: string, found: readonly Device[], uses: DeviceUses): DevicesOfFamily {
     const family = new Map<string, LedgerDevice>();
     for (const device of found) {
-      const used = this.#usedOf(name, device.deviceId);
+      const used = uses.of(name, device.deviceId);
       const amount = Decimal.max(parseDecimal(device.amount), used);
       family.set(device.deviceId, { device, amount, isGone: false });
     }
     for (const booking of this.#bookings.values())
       for (const { name: family_, slotName, deviceId } of amountsOf(booking.granted)) {
         if (family_ !== name || family.has(deviceId)) continue;
-        const amount = this.#usedOf(name, deviceId);
+        const amount = uses.of(name, deviceId);
         const device = this.devicesOf(name).get(deviceId)?.device ?? goneDevice(slotName, deviceId);
         family.set(deviceId, { device, amount, isGone: true });
       }
@@ -348,6 +359,7 @@ export class DeviceLedger {
     slotName: string,
     devices: ReadonlyMap<string, DevicesOfFamily>,
     shares: ReadonlyMap<string, AgentShare>,
+    uses: DeviceUses,
   ) {
     const owners = this.#options.mode === 'shared' ? [EVERYBODY] : this.#options.agents.map(({ id }) => id);
     const name = [...devices].find(([, family]) =>
@@ -359,7 +371,7 @@ export class DeviceLedger {
       const family = name === undefined ? new Map<string, LedgerDevice>() : devices.get(name);
       const used = new Map<string, Decimal>();
       for (const [deviceId, { device }] of family ?? []) {
-        const amount = this.#usedOf(name ?? '', deviceId, id);
+        const amount = uses.of(name ?? '', deviceId, id);
         if (device.slotName === slotName && amount.greaterThan(ZERO)) used.set(deviceId, amount);
       }
       return {
@@ -397,18 +409,28 @@ export class DeviceLedger {
     );
   }
 
-  #usedOf(name: string, deviceId: string, owner?: string): Decimal {
-    let used = ZERO;
-    for (const booking of this.#bookings.values()) {
-      if (owner !== undefined && this.#ownerOf(booking.agentId) !== owner) continue;
-      for (const perDevice of booking.granted.get(name)?.values() ?? [])
-        used = used.plus(perDevice.get(deviceId) ?? ZERO);
-    }
-    return used;
+  /** The usual case after a restart: everything is where it was, and only needs to be booked. */
+  #applyIfOwned(booking: Booking): boolean {
+    const maps = this.mapsOf(booking.agentId);
+    for (const [name, perDevice] of amountsPerDevice(booking))
+      for (const [deviceId, amount] of perDevice)
+        if (maps.get(name)?.freeOf(deviceId).lessThan(amount) ?? this.#options.plugins.has(name))
+          return false;
+    for (const [name, granted] of booking.granted) maps.get(name)?.apply(granted);
+    return true;
+  }
+
+  /** Counts once what all bookings use. */
+  #uses(): DeviceUses {
+    const uses = new DeviceUses();
+    for (const booking of this.#bookings.values()) uses.add(this.#ownerOf(booking.agentId), booking);
+    return uses;
   }
 
   #clash(booking: Booking, name: string, deviceId: string): AllocationConflict {
-    const holders = [...this.#bookings.values()].filter((other) => holds(other.granted, name, deviceId));
+    const holders = [...this.#bookings.values()].filter((other) =>
+      amountsPerDevice(other).get(name)?.has(deviceId),
+    );
     const texts = holders.map(({ kernelId, agentId }) => `kernel ${kernelId} of agent ${agentId}`);
     return new AllocationConflict(
       `${name} ${deviceId} cannot be booked for kernel ${booking.kernelId} of agent ${booking.agentId}: ` +
@@ -417,9 +439,6 @@ export class DeviceLedger {
     );
   }
 }
-
-const holds = (granted: DeviceAllocations, name: string, deviceId: string): boolean =>
-  [...(granted.get(name)?.values() ?? [])].some((perDevice) => perDevice.has(deviceId));
 
 const amountsOfSlot = (
   devices: ReadonlyMap<string, DevicesOfFamily>,

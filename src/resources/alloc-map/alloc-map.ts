@@ -183,8 +183,9 @@ export abstract class AllocMap {
       );
     const clusters = primary
       .map((cluster) => this.#idsAmong(cluster, slotName))
-      .sort((a, b) => this.#totalAllocated(a).comparedTo(this.#totalAllocated(b)))
-      .map((ids) => this.#byFree(ids));
+      .map((ids) => ({ ids, allocated: sum(ids.map((id) => this.allocatedOf(id))) }))
+      .sort((a, b) => a.allocated.comparedTo(b.allocated))
+      .map(({ ids }) => this.#byFree(ids));
     const near = isFirst && policy === 'PREFER_SINGLE_NODE' ? clusters.flat() : roundRobin(clusters);
     return [...near, ...this.#byFree(this.#idsAmong(secondary, slotName))];
   }
@@ -200,11 +201,10 @@ export abstract class AllocMap {
   }
 
   #byFree(ids: readonly string[]): readonly string[] {
-    return [...ids].sort((a, b) => this.freeOf(b).comparedTo(this.freeOf(a)));
-  }
-
-  #totalAllocated(ids: readonly string[]): Decimal {
-    return sum(ids.map((id) => this.allocatedOf(id)));
+    return ids
+      .map((id) => ({ id, free: this.freeOf(id) }))
+      .sort((a, b) => b.free.comparedTo(a.free))
+      .map(({ id }) => id);
   }
 
   #changes(allocations: SlotAllocations): ReadonlyMap<string, Decimal> {

@@ -124,7 +124,7 @@ describe.each(['shared', 'auto-split', 'manual'] as const)('mode %s', (mode) => 
         }
         expectConserved(node, live, capacitiesOf(devices));
       }
-      expect(allocated).toBeGreaterThan(5);
+      expect(allocated).toBeGreaterThan(2);
       for (const { agent, kernelId } of live) node.forAgent(agent).free(kernelId);
       expectConserved(node, [], capacitiesOf(devices));
       for (const agent of AGENTS)
