@@ -1,4 +1,4 @@
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 
@@ -86,7 +86,7 @@ export class RedisConnections {
   }
 }
 
-function redisOptions(target: RedisTarget, db: number): RedisOptions {
+function redisOptions(target: RedisTarget, db: number) {
   const { addr, sentinels, serviceName, user, password } = target;
   const tls = target.useTls ? { rejectUnauthorized: !target.tlsSkipVerify } : undefined;
   const retryStrategy = (times: number) => Math.min(RECONNECT_MS.first * 2 ** times, RECONNECT_MS.most);
