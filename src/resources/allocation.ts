@@ -38,7 +38,7 @@ export function allocationTexts(granted: DeviceAllocations): AllocationTexts {
   );
 }
 
-/** @throws ValueError for a text that is no number. */
+/** Leaves out amounts of zero, which hold nothing. @throws ValueError for a text that is no number. */
 export function parseAllocationTexts(texts: AllocationTexts): DeviceAllocations {
   return new Map(
     Object.entries(texts).map(([name, slots]) => [
@@ -46,7 +46,11 @@ export function parseAllocationTexts(texts: AllocationTexts): DeviceAllocations 
       new Map(
         Object.entries(slots).map(([slot, perDevice]) => [
           slot,
-          new Map(Object.entries(perDevice).map(([id, amount]) => [id, parseDecimal(amount)])),
+          new Map(
+            Object.entries(perDevice)
+              .map(([id, amount]): [string, Decimal] => [id, parseDecimal(amount)])
+              .filter(([, amount]) => !amount.isZero()),
+          ),
         ]),
       ),
     ]),

@@ -336,6 +336,15 @@ describe('restoring after a restart', () => {
     expect(devicesOf(node, A, 'cpu')).not.toContain('99');
   });
 
+  test('an amount of zero holds nothing', async () => {
+    const node = await createNode([A]);
+    const allocations = { cpu: { cpu: { '0': '1', '99': '0' } }, mem: { mem: { root: '0' } } };
+    node.forAgent(A).restore(kernel(1), { slots: {}, allocations });
+    node.checkInvariants();
+    expect(devicesOf(node, A, 'cpu')).not.toContain('99');
+    expect(node.forAgent(A).usage().slots['cpu']?.free).toBe('7');
+  });
+
   test.each(['many', '-1'])('an amount of %s is refused', async (amount) => {
     const node = await createNode([A]);
     expect(() => {
