@@ -1,47 +1,24 @@
 import { InvariantError } from '../core/errors.js';
 import type { KernelId } from '../core/ids.js';
-import { AffinityMap } from './alloc-map/affinity-map.js';
+import type { AffinityMap } from './alloc-map/affinity-map.js';
 import type { AllocMap } from './alloc-map/alloc-map.js';
-import { createAllocMap } from './alloc-map/create.js';
-import type { DeviceSlot } from './alloc-map/device-slots.js';
 import { amountsOf, type Booking } from './allocation.js';
-import { amountsPerDevice, DeviceUses } from './device-uses.js';
-import { requireDeviceIds, requirePhysicallyPossible, withDeviceIds } from './partition/manual-devices.js';
-import type { ManualAllocation } from './partition/manual-devices.js';
-import {
-  type AgentShare,
-  type AllocationMode,
-  partition,
-  type PartitionInput,
-  refuseOverAllocation,
-  type SlotAmounts,
-} from './partition/modes.js';
-import { dealOut, type Holding } from './partition/ownership.js';
-import type { Device, DevicePlugin } from './devices/device-plugin.js';
+import { amountsPerDevice } from './device-uses.js';
+import type { Device } from './devices/device-plugin.js';
 import { AllocationConflict } from './errors.js';
-import { Decimal, parseDecimal, positionalText, sum, ZERO } from './quantity/decimal.js';
+import { requireDeviceIds, requirePhysicallyPossible } from './partition/manual-devices.js';
+import { type AgentShare, refuseOverAllocation, type SlotAmounts } from './partition/modes.js';
+import { Decimal, positionalText, sum, ZERO } from './quantity/decimal.js';
 import type { SlotType } from './quantity/slot-name.js';
-
-export interface DeviceLedgerOptions {
-  readonly plugins: ReadonlyMap<string, DevicePlugin>;
-  readonly agents: readonly { readonly id: string; readonly manual?: ManualAllocation | undefined }[];
-  readonly mode: AllocationMode;
-  readonly system: SlotAmounts;
-  readonly memoryAlignBytes: bigint;
-}
-
-/** One physical device as the ledger keeps it. */
-export interface LedgerDevice {
-  readonly device: Device;
-  readonly amount: Decimal;
-  /** No longer found on the machine, kept while kernels hold it. */
-  readonly isGone: boolean;
-}
-
-type DevicesOfFamily = ReadonlyMap<string, LedgerDevice>;
-
-/** In shared mode all agents are one owner. */
-const EVERYBODY = '*';
+import {
+  type DeviceLedgerOptions,
+  type DevicesOfFamily,
+  ownerOf,
+  settle,
+  type Settlement,
+  slotTypesOf,
+  usesOf,
+} from './settlement.js';
 
 /**
  * The one place of the process that knows which kernel has which part of which device. Devices and bookings are its
@@ -51,51 +28,39 @@ const EVERYBODY = '*';
 export class DeviceLedger {
   readonly #options: DeviceLedgerOptions;
   readonly #bookings = new Map<KernelId, Booking>();
-  #devices: ReadonlyMap<string, DevicesOfFamily> = new Map();
-  #shares: ReadonlyMap<string, AgentShare> = new Map();
-  /** Slot -> owner -> what it has. */
-  #owned: ReadonlyMap<string, ReadonlyMap<string, Holding>> = new Map();
-  /** Owner -> device name -> alloc map. */
-  #maps: ReadonlyMap<string, ReadonlyMap<string, AllocMap>> = new Map();
-  #affinityMap = new AffinityMap([]);
-  /** Does every owner have exactly its target? If not, each release may bring it nearer. */
-  #isSettled = true;
+  #settlement: Settlement;
 
   /** @throws InvalidResourceConfig, ResourceOverAllocated when the devices cannot be shared as configured. */
   constructor(options: DeviceLedgerOptions, found: ReadonlyMap<string, readonly Device[]>) {
     this.#options = options;
     if (options.mode === 'manual') requireDeviceIds(options.agents, found);
-    this.setDevices(found);
+    this.#settlement = settle(options, found, [], undefined);
     if (options.mode === 'manual') {
-      const totals = this.#totals();
-      refuseOverAllocation(this.#partitionInput(totals, this.#devices), [...this.#shares.values()]);
-      requirePhysicallyPossible(totals, this.#shares);
+      const { input, shares } = this.#settlement;
+      refuseOverAllocation(input, [...shares.values()]);
+      requirePhysicallyPossible(input.totals, shares);
     }
   }
 
   get affinityMap(): AffinityMap {
-    return this.#affinityMap;
+    return this.#settlement.affinityMap;
   }
 
   get slotTypes(): ReadonlyMap<string, SlotType> {
-    return new Map(
-      [...this.#options.plugins.values()].flatMap((plugin) =>
-        plugin.slots().map(({ slotName, slotType }): [string, SlotType] => [slotName, slotType]),
-      ),
-    );
+    return slotTypesOf(this.#options);
   }
 
   devicesOf(name: string): DevicesOfFamily {
-    return this.#devices.get(name) ?? new Map();
+    return this.#settlement.devices.get(name) ?? new Map();
   }
 
   /** The alloc maps an agent draws on; shared ones in shared mode. */
   mapsOf(agentId: string): ReadonlyMap<string, AllocMap> {
-    return this.#maps.get(this.#ownerOf(agentId)) ?? new Map();
+    return this.#settlement.maps.get(this.#ownerOf(agentId)) ?? new Map();
   }
 
   shareOf(agentId: string): AgentShare {
-    const share = this.#shares.get(agentId);
+    const share = this.#settlement.shares.get(agentId);
     if (!share) throw new InvariantError(`Agent ID ${agentId} not in computers`);
     return share;
   }
@@ -122,7 +87,7 @@ export class DeviceLedger {
   }
 
   totalOf(slotName: string): Decimal {
-    return this.#totals().get(slotName)?.total ?? ZERO;
+    return this.#settlement.input.totals.get(slotName)?.total ?? ZERO;
   }
 
   bookingOf(kernelId: KernelId): Booking | undefined {
@@ -175,7 +140,7 @@ export class DeviceLedger {
     for (const { name, deviceId, amount } of amountsOf(booking.granted))
       if (amount.isNegative() || !amount.isFinite())
         throw new AllocationConflict(`kernel ${booking.kernelId}: no amount of ${name} ${deviceId}`);
-    const uses = this.#uses();
+    const uses = usesOf(this.#options, this.#bookings.values());
     for (const [name, perDevice] of amountsPerDevice(booking))
       for (const [deviceId, amount] of perDevice) {
         const known = this.devicesOf(name).get(deviceId);
@@ -201,7 +166,7 @@ export class DeviceLedger {
     const heldGone = [...amountsOf(booking.granted)].some(
       ({ name, deviceId }) => this.devicesOf(name).get(deviceId)?.isGone === true,
     );
-    if (heldGone || !this.#isSettled) this.#settle(this.#present());
+    if (heldGone || !this.#settlement.isComplete) this.#settle(this.#present());
   }
 
   /** What is found on the machine now. Bookings stay; devices in use that are gone stay until they are released. */
@@ -213,10 +178,10 @@ export class DeviceLedger {
    * @throws InvariantError when an amount is lost, doubled or beyond a device's capacity; a defect of this program.
    */
   checkInvariants(): void {
-    const uses = this.#uses();
-    for (const [name, devices] of this.#devices)
+    const uses = usesOf(this.#options, this.#bookings.values());
+    for (const [name, devices] of this.#settlement.devices)
       for (const [deviceId, { amount }] of devices) {
-        const owners = [...this.#maps].map(([owner, maps]) => ({ owner, map: maps.get(name) }));
+        const owners = [...this.#settlement.maps].map(([owner, maps]) => ({ owner, map: maps.get(name) }));
         const dealt = sum(owners.map(({ map }) => map?.deviceSlots.get(deviceId)?.amount ?? ZERO));
         const what = `device ${deviceId} of ${name}`;
         if (dealt.greaterThan(amount))
@@ -245,166 +210,18 @@ export class DeviceLedger {
   }
 
   #ownerOf(agentId: string): string {
-    return this.#options.mode === 'shared' ? EVERYBODY : agentId;
+    return ownerOf(this.#options, agentId);
   }
 
-  /** Computes everything before it changes anything. */
   #settle(found: ReadonlyMap<string, readonly Device[]>): void {
-    const uses = this.#uses();
-    const devices = new Map(
-      [...this.#options.plugins.keys()].map((name) => [
-        name,
-        this.#family(name, found.get(name) ?? [], uses),
-      ]),
-    );
-    const totals = this.#totals(devices);
-    const shares = this.#partition(totals, devices);
-    const owned = new Map<string, ReadonlyMap<string, Holding>>();
-    let isSettled = true;
-    for (const slotName of totals.keys()) {
-      const claims = this.#claims(slotName, devices, shares, uses);
-      const dealt = dealOut(slotName, amountsOfSlot(devices, slotName), claims);
-      owned.set(slotName, dealt);
-      isSettled &&= claims.every(({ id, target }) => sum(dealt.get(id)?.values() ?? []).equals(target));
-    }
-    const maps = this.#createMaps(devices, owned);
-    for (const booking of this.#bookings.values()) {
-      const ownMaps = maps.get(this.#ownerOf(booking.agentId));
-      for (const [name, granted] of booking.granted) ownMaps?.get(name)?.apply(granted);
-    }
-    this.#devices = devices;
-    this.#shares = shares;
-    this.#owned = owned;
-    this.#maps = maps;
-    this.#isSettled = isSettled;
-    this.#affinityMap = new AffinityMap(
-      [...devices].flatMap(([deviceName, family]) =>
-        [...family.values()].map(({ device }) => ({
-          deviceName,
-          deviceId: device.deviceId,
-          numaNode: device.numaNode,
-        })),
-      ),
-    );
-  }
-
-  /** Devices found, and after them those that are gone but held. Never less than what is booked. */
-  #family(name: string, found: readonly Device[], uses: DeviceUses): DevicesOfFamily {
-    const family = new Map<string, LedgerDevice>();
-    for (const device of found) {
-      const used = uses.of(name, device.deviceId);
-      const amount = Decimal.max(parseDecimal(device.amount), used);
-      family.set(device.deviceId, { device, amount, isGone: false });
-    }
-    for (const booking of this.#bookings.values())
-      for (const { name: family_, slotName, deviceId } of amountsOf(booking.granted)) {
-        if (family_ !== name || family.has(deviceId)) continue;
-        const amount = uses.of(name, deviceId);
-        const device = this.devicesOf(name).get(deviceId)?.device ?? goneDevice(slotName, deviceId);
-        family.set(deviceId, { device, amount, isGone: true });
-      }
-    return family;
+    this.#settlement = settle(this.#options, found, [...this.#bookings.values()], this.#settlement);
   }
 
   #present(): ReadonlyMap<string, readonly Device[]> {
     return new Map(
-      [...this.#devices].map(([name, family]) => [
+      [...this.#settlement.devices].map(([name, family]) => [
         name,
         [...family.values()].flatMap(({ device, isGone }) => (isGone ? [] : [device])),
-      ]),
-    );
-  }
-
-  #totals(devices = this.#devices): Map<string, { total: Decimal; kind: 'discrete' | 'fraction' }> {
-    const totals = new Map<string, { total: Decimal; kind: 'discrete' | 'fraction' }>();
-    for (const [name, plugin] of this.#options.plugins) {
-      const { kind } = plugin.allocation;
-      for (const { slotName } of plugin.slots()) totals.set(slotName, { total: ZERO, kind });
-      for (const { device, amount } of devices.get(name)?.values() ?? []) {
-        const total = totals.get(device.slotName)?.total ?? ZERO;
-        totals.set(device.slotName, { total: total.plus(amount), kind });
-      }
-    }
-    return totals;
-  }
-
-  #partition(
-    totals: ReadonlyMap<string, { total: Decimal; kind: 'discrete' | 'fraction' }>,
-    devices: ReadonlyMap<string, DevicesOfFamily>,
-  ): ReadonlyMap<string, AgentShare> {
-    const { agents } = this.#options;
-    const shares = partition(this.#partitionInput(totals, devices));
-    return new Map(agents.map(({ id }, index) => [id, shares[index] as AgentShare]));
-  }
-
-  #partitionInput(
-    totals: PartitionInput['totals'],
-    devices: ReadonlyMap<string, DevicesOfFamily>,
-  ): PartitionInput {
-    const { agents, mode, system, memoryAlignBytes } = this.#options;
-    const slotNames = [...totals.keys()];
-    return {
-      mode,
-      totals,
-      system,
-      memoryAlignBytes,
-      agents: agents.map(({ id, manual }) => ({
-        id,
-        ...(manual ? { manual: withDeviceIds(id, manual, devices, slotNames) } : {}),
-      })),
-    };
-  }
-
-  #claims(
-    slotName: string,
-    devices: ReadonlyMap<string, DevicesOfFamily>,
-    shares: ReadonlyMap<string, AgentShare>,
-    uses: DeviceUses,
-  ) {
-    const owners = this.#options.mode === 'shared' ? [EVERYBODY] : this.#options.agents.map(({ id }) => id);
-    const name = [...devices].find(([, family]) =>
-      [...family.values()].some(({ device }) => device.slotName === slotName),
-    )?.[0];
-    return owners.map((id) => {
-      const share = id === EVERYBODY ? [...shares.values()][0] : shares.get(id);
-      const manual = this.#options.agents.find((agent) => agent.id === id)?.manual;
-      const family = name === undefined ? new Map<string, LedgerDevice>() : devices.get(name);
-      const used = new Map<string, Decimal>();
-      for (const [deviceId, { device }] of family ?? []) {
-        const amount = uses.of(name ?? '', deviceId, id);
-        if (device.slotName === slotName && amount.greaterThan(ZERO)) used.set(deviceId, amount);
-      }
-      return {
-        id,
-        target: share?.reported.get(slotName) ?? ZERO,
-        deviceIds: name === undefined ? undefined : manual?.deviceIds?.[name],
-        used,
-        current: this.#owned.get(slotName)?.get(id) ?? new Map<string, Decimal>(),
-      };
-    });
-  }
-
-  #createMaps(
-    devices: ReadonlyMap<string, DevicesOfFamily>,
-    owned: ReadonlyMap<string, ReadonlyMap<string, Holding>>,
-  ): ReadonlyMap<string, ReadonlyMap<string, AllocMap>> {
-    const { mode, agents, plugins } = this.#options;
-    const owners = mode === 'shared' ? [EVERYBODY] : agents.map(({ id }) => id);
-    const types = this.slotTypes;
-    return new Map(
-      owners.map((owner) => [
-        owner,
-        new Map(
-          [...plugins].map(([name, plugin]) => {
-            const slots = new Map<string, DeviceSlot>();
-            for (const [deviceId, { device }] of devices.get(name) ?? []) {
-              const amount = owned.get(device.slotName)?.get(owner)?.get(deviceId);
-              const slotType = types.get(device.slotName) ?? 'count';
-              if (amount) slots.set(deviceId, { slotName: device.slotName, slotType, amount });
-            }
-            return [name, createAllocMap(plugin.allocation, slots, plugin.exclusiveSlots)];
-          }),
-        ),
       ]),
     );
   }
@@ -420,13 +237,6 @@ export class DeviceLedger {
     return true;
   }
 
-  /** Counts once what all bookings use. */
-  #uses(): DeviceUses {
-    const uses = new DeviceUses();
-    for (const booking of this.#bookings.values()) uses.add(this.#ownerOf(booking.agentId), booking);
-    return uses;
-  }
-
   #clash(booking: Booking, name: string, deviceId: string): AllocationConflict {
     const holders = [...this.#bookings.values()].filter((other) =>
       amountsPerDevice(other).get(name)?.has(deviceId),
@@ -439,27 +249,3 @@ export class DeviceLedger {
     );
   }
 }
-
-const amountsOfSlot = (
-  devices: ReadonlyMap<string, DevicesOfFamily>,
-  slotName: string,
-): ReadonlyMap<string, Decimal> =>
-  new Map(
-    [...devices.values()].flatMap((family) =>
-      [...family].flatMap(([id, { device, amount }]): [string, Decimal][] =>
-        device.slotName === slotName ? [[id, amount]] : [],
-      ),
-    ),
-  );
-
-/** Stands for a device that a journalled kernel holds and that nobody has seen since the start. */
-const goneDevice = (slotName: string, deviceId: string): Device => ({
-  deviceId,
-  slotName,
-  amount: '0',
-  modelName: '',
-  hardwareLocation: '',
-  memoryBytes: 0n,
-  processingUnits: 0,
-  numaNode: null,
-});
