@@ -158,7 +158,7 @@ export class Interpreter {
     const run = this.#run;
     if (!run) return;
     run.interrupted = true;
-    if (run.started) this.#signal();
+    if (run.started) this.#signal(run);
   }
 
   complete(text: string): Promise<string[]> {
@@ -206,7 +206,7 @@ export class Interpreter {
     if (run?.id !== message.id) return;
     if (message.type === 'started') {
       run.started = true;
-      if (run.interrupted) this.#signal();
+      if (run.interrupted) this.#signal(run);
     } else if (message.type === 'done') {
       run.started = false;
       void this.#marked(message.mark ?? 0).then(() => {
@@ -221,8 +221,10 @@ export class Interpreter {
     }
   }
 
-  #signal(): void {
-    if (this.#alive && this.#process.pid !== undefined) signalGroup(this.#process.pid, 'SIGINT');
+  #signal(run: ActiveRun): void {
+    if (!this.#alive || this.#process.pid === undefined) return;
+    signalGroup(this.#process.pid, 'SIGINT');
+    this.#tell({ type: 'interrupt', id: run.id });
   }
 
   async #marked(number: number): Promise<void> {

@@ -112,6 +112,10 @@ async function hear(message) {
     runId = message.id;
     const exitCode = await run(message.code);
     send({ type: 'done', id: message.id, mark: await mark(), exitCode });
+  } else if (message.type === 'interrupt') {
+    // The signal that comes with it ends code that keeps the event loop busy. It may get lost where that code gives
+    // way to waiting, so waiting is ended by this message.
+    if (message.id === runId) stopWaiting?.();
   } else if (message.type === 'input') {
     asked.get(message.id)?.(message.text);
     asked.delete(message.id);
@@ -131,7 +135,8 @@ async function ask(prompt, isPassword) {
 globalThis.require = createRequire(process.cwd() + '/');
 globalThis.input = (prompt = '') => ask(prompt, false);
 globalThis.getpass = (prompt = 'Password: ') => ask(prompt, true);
-process.on('SIGINT', () => stopWaiting?.());
+// Does nothing, but without a listener the signal would end the process; see 'interrupt' above.
+process.on('SIGINT', () => undefined);
 process.on('uncaughtException', report);
 process.on('unhandledRejection', report);
 process.argv.length = 1;

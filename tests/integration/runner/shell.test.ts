@@ -58,10 +58,15 @@ describe.each(['/bin/bash', '/bin/sh'])('%s', (path) => {
 
   test('an interrupt ends the command and does not reach the next run', async () => {
     await query(link, 'kept=yes');
-    await execute(link, { runId: 'r', code: 'while true; do sleep 100; done', flushTimeoutMs: 0 });
+    // Python tells when it is there; a dash that gets the signal while it starts a program would swallow it.
+    const patient = `python3 -c "import time; print('up', flush=True); time.sleep(1000)"; echo never`;
+    let some = await execute(link, { runId: 'r', code: patient, flushTimeoutMs: 20 });
+    while (!textOf(some, 'stdout').includes('up'))
+      some = await execute(link, { runId: 'r', mode: 'continue', flushTimeoutMs: 20 });
     await link.interrupt();
     const last = await execute(link, { runId: 'r', mode: 'continue' });
     expect(last).toMatchObject({ status: 'finished', exitCode: path === '/bin/bash' ? 130 : -2 });
+    expect(textOf(last, 'stdout')).toBe('');
     for (let i = 0; i < 5; i += 1) {
       await link.interrupt();
       const kept = path === '/bin/bash' ? 'yes' : '';
