@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { type AgentNode, HostedAgent } from './agent/hosted-agent.js';
+import { Heartbeat } from './agent/heartbeat.js';
 import { PortPool } from './agent/port-pool.js';
 import type { KernelBackend } from './backends/backend.js';
 import {
@@ -9,6 +10,7 @@ import {
   type DaemonConfig,
   type DetectedHosts,
   detectHosts,
+  reportedAddresses,
   updateScalingGroup,
 } from './config/index.js';
 import { localAddresses } from './config/identity.js';
@@ -16,9 +18,11 @@ import { systemClock } from './core/clock.js';
 import type { AgentId } from './core/ids.js';
 import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
-import type { EventSink } from './events/catalogue.js';
+import { SPOKEN_VERSION } from './core/version.js';
+import type { AgentInfo, EventSink } from './events/catalogue.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentFactory } from './runtime/agent-runtime.js';
+import type { AgentEtcdView } from './stores/agent-etcd-view.js';
 import type { StateDirectory } from './runtime/state-directory.js';
 
 export interface IdentifiedAgent {
@@ -41,16 +45,17 @@ export async function identifyAgents(
 }
 
 /** Hosts that the file leaves empty, looked up on this machine. */
-export async function hostsOf(config: DaemonConfig): Promise<DetectedHosts> {
+export async function hostsOf(config: DaemonConfig, view: AgentEtcdView): Promise<DetectedHosts> {
   const hostnameAddress = await lookup(hostname(), { family: 4 }).then(
     ({ address }) => address,
     () => null,
   );
+  const read = (key: string) => view.get(key, 'node');
   return detectHosts({
     rpcHost: config.rpc.listen.host,
     bindHost: config.agents[0]?.bindHost ?? '',
-    agentSubnet: null,
-    containerSubnet: null,
+    agentSubnet: await read('config/network/subnet/agent'),
+    containerSubnet: await read('config/network/subnet/container'),
     addresses: localAddresses(networkInterfaces()),
     hostnameAddress,
   });
@@ -66,6 +71,9 @@ export interface AgentParts {
   readonly events: EventSink;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Of the node's CURVE key pair; null without one. */
+  readonly publicKey: string | null;
 }
 
 /** How the runtime makes one agent out of the node's parts. */
@@ -103,7 +111,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           scratchRoot: agent.config.scratchRoot,
           bindHost: agent.config.bindHost === '' ? hosts.bindHost : agent.config.bindHost,
           advertisedHost: agent.config.advertisedHost,
-          architecture: process.arch === 'arm64' ? 'aarch64' : 'x86_64',
+          architecture: hostArchitecture(),
           kernelUid: agent.config.kernelUid,
           kernelGid: agent.config.kernelGid,
           creationConcurrency: agent.config.kernelCreationConcurrency,
@@ -117,7 +125,47 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           stopGraceMs: STOP_GRACE_MS,
         },
       });
-      return { agent: hosted, stop: () => hosted.stop() };
+      const heartbeat = new Heartbeat({
+        agentId: agent.id,
+        kernels: hosted.kernels,
+        info: () => agentInfo(parts, hosted),
+        events,
+        clock: systemClock,
+        logger,
+        intervalMs: config.heartbeatIntervalMs,
+      });
+      return {
+        agent: hosted,
+        stop: async () => {
+          await heartbeat.stop();
+          await hosted.stop();
+        },
+      };
     },
   };
 }
+
+/** What the agent's heartbeat tells managers (spec/events-and-stores.md 4.2). */
+function agentInfo(parts: AgentParts, hosted: HostedAgent): AgentInfo {
+  const { agent, config, hosts, resources, env } = parts;
+  const { addr, ip, publicHost } = reportedAddresses(config, agent.config, hosts);
+  const own = resources.forAgent(agent.id);
+  return {
+    host: ip,
+    address: addr,
+    region: config.region ?? env['BACKEND_REGION'] ?? 'local',
+    scalingGroup: hosted.scalingGroup,
+    publicKey: parts.publicKey,
+    publicHost,
+    availableSlots: own.availableSlots(),
+    slotTypes: own.slotTypes(),
+    version: SPOKEN_VERSION[config.managerVersion],
+    computePlugins: resources.computePlugins(),
+    // The process backend has no images.
+    images: [],
+    architecture: hostArchitecture(),
+    autoTerminateAbusingKernel: agent.config.forceTerminateAbusingContainers,
+  };
+}
+
+const hostArchitecture = (): string => (process.arch === 'arm64' ? 'aarch64' : 'x86_64');

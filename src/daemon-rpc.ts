@@ -1,14 +1,12 @@
 import { type DaemonConfig, type DetectedHosts, formatHostPort } from './config/index.js';
-import { systemClock } from './core/clock.js';
 import { messageOf } from './core/errors.js';
 import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
-import { VERSION } from './core/version.js';
 import type { DaemonKeys } from './daemon-keys.js';
 import type { EventSink } from './events/catalogue.js';
 import type { NodeResources } from './resources/index.js';
 import { Dispatcher } from './rpc/dispatcher.js';
-import type { Examination } from './rpc/node-services.js';
+import type { Examination, NodeHealth } from './rpc/node-services.js';
 import { AgentRPCServer } from './rpc/server.js';
 import type { AgentRuntime } from './runtime/agent-runtime.js';
 
@@ -20,14 +18,15 @@ export function openRpcServer(parts: {
   readonly keys: DaemonKeys | null;
   readonly events: EventSink;
   readonly hosts: DetectedHosts;
+  readonly health: () => NodeHealth;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }): Promise<AgentRPCServer> {
-  const { config, runtime, resources, keys, events, hosts, logger, metrics } = parts;
+  const { config, runtime, resources, keys, events, hosts, health, logger, metrics } = parts;
   const dispatcher = new Dispatcher({
     node: {
       agents: runtime,
-      health: () => ({ status: 'ok', version: VERSION, checks: [], measuredAtMs: systemClock.nowMs() }),
+      health,
       examine: () => Promise.resolve(examineNode(runtime, resources)),
       abuseReportPath: config.abuseReportPath,
     },

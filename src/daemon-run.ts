@@ -20,12 +20,13 @@ export interface DaemonRun {
  * @throws ConfigError and whatever keeps the daemon from starting.
  */
 export async function runDaemon(run: DaemonRun): Promise<void> {
-  const { config, warnings } = await loadConfig({
+  const loaded = await loadConfig({
     ...(run.configPath === undefined ? {} : { path: run.configPath }),
     env: run.env,
     cwd: run.cwd,
     home: run.home,
   });
+  const { config, warnings } = loaded;
   if (warnings.length > 0) run.err(formatProblems(warnings));
   const logger = createLogger({
     level: config.logLevel,
@@ -42,12 +43,13 @@ export async function runDaemon(run: DaemonRun): Promise<void> {
     },
   });
   const daemon = await Daemon.open({
-    config,
+    loaded,
     runnerPath: fileURLToPath(new URL('./kernel-runner.mjs', import.meta.url)),
     env: run.env,
     cwd: run.cwd,
     logger,
     metrics,
+    signal: run.signal,
   });
   run.out(`ready: ${daemon.endpoint} agents ${daemon.agentIds.join(' ')}`);
   if (!run.signal.aborted)

@@ -1,8 +1,14 @@
 import { dirname, join } from 'node:path';
+import type { KernelBackend } from './backends/backend.js';
 import { ProcessBackend } from './backends/process/index.js';
 import { verifyCurveRefusesStrangers } from './callosum/index.js';
-import { ConfigError, createDirectories, type DaemonConfig } from './config/index.js';
-import { systemClock } from './core/clock.js';
+import {
+  ConfigError,
+  createDirectories,
+  type DaemonConfig,
+  formatProblems,
+  type LoadedConfig,
+} from './config/index.js';
 import { DisposalStack } from './core/disposal.js';
 import { messageOf } from './core/errors.js';
 import type { AgentId } from './core/ids.js';
@@ -10,22 +16,34 @@ import type { Logger } from './core/logger.js';
 import { agentFactory, hostsOf, identifyAgents } from './daemon-agents.js';
 import { loadDaemonKeys, operatorPublicKey } from './daemon-keys.js';
 import { createNodeResources } from './daemon-resources.js';
+import { nodeHealth, openHttpServer } from './daemon-health.js';
+import { Registration } from './daemon-registration.js';
 import { openRpcServer } from './daemon-rpc.js';
-import { LocalEventBus } from './events/local-event-bus.js';
+import {
+  openEventBus,
+  openKeyValueStore,
+  untilAvailable,
+  waitForManager,
+  withSharedConfig,
+} from './daemon-stores.js';
 import type { PrometheusMetrics } from './observe/index.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentRPCServer } from './rpc/server.js';
 import { AgentRuntime } from './runtime/agent-runtime.js';
 import { StateDirectory } from './runtime/state-directory.js';
+import { AgentEtcdView } from './stores/agent-etcd-view.js';
+import type { KeyValueStore } from './stores/key-value-store.js';
 
 export interface DaemonOptions {
-  readonly config: DaemonConfig;
+  readonly loaded: LoadedConfig;
   /** The bundled kernel runner. */
   readonly runnerPath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly logger: Logger;
   readonly metrics: PrometheusMetrics;
+  /** Ends a start that waits for a store or a manager. */
+  readonly signal: AbortSignal;
 }
 
 const DRAIN_MS = 10_000;
@@ -37,17 +55,15 @@ const DRAIN_MS = 10_000;
 export class Daemon {
   readonly runtime: AgentRuntime;
   readonly resources: NodeResources;
-  readonly events: LocalEventBus;
   readonly #server: AgentRPCServer;
   readonly #parts: DisposalStack;
 
   private constructor(
-    opened: Pick<Daemon, 'runtime' | 'resources' | 'events'> & { readonly server: AgentRPCServer },
+    opened: Pick<Daemon, 'runtime' | 'resources'> & { readonly server: AgentRPCServer },
     parts: DisposalStack,
   ) {
     this.runtime = opened.runtime;
     this.resources = opened.resources;
-    this.events = opened.events;
     this.#server = opened.server;
     this.#parts = parts;
   }
@@ -57,7 +73,7 @@ export class Daemon {
    * @throws ConfigError for parts that this release does not have, and whatever keeps a part from opening.
    */
   static async open(options: DaemonOptions): Promise<Daemon> {
-    refuseUnbuilt(options.config);
+    refuseUnbuilt(options.loaded.config);
     const parts = new DisposalStack();
     try {
       return await Daemon.#open(options, parts);
@@ -70,10 +86,30 @@ export class Daemon {
   }
 
   static async #open(options: DaemonOptions, parts: DisposalStack): Promise<Daemon> {
-    const { config, logger, metrics } = options;
-    const state = await StateDirectory.open(config.stateDir, logger);
+    const { logger, metrics, signal } = options;
+    const local = options.loaded.config;
+    const state = await StateDirectory.open(local.stateDir, logger);
     parts.defer('state directory', () => state.close());
+    const agents = await identifyAgents(local, state);
+    const store = await openKeyValueStore(local, state.layout.root, logger);
+    parts.defer('key-value store', () => store.close());
+    const views = agents.map(({ id, config }) => ({
+      id,
+      view: viewOf(store, local, id, () => config.scalingGroup),
+    }));
+    const nodeView = views[0]?.view ?? viewOf(store, local, 'none', () => 'default');
+    const { config, warnings } = await untilAvailable(
+      'shared configuration',
+      () => withSharedConfig(options.loaded, nodeView),
+      {
+        signal,
+        logger,
+      },
+    );
+    if (warnings.length > options.loaded.warnings.length)
+      logger.warn('shared configuration', { warnings: formatProblems(warnings) });
     await createDirectories(config);
+
     const operator = await operatorPublicKey(
       dirname(state.layout.operatorKeyFile),
       state.layout.operatorKeyFile,
@@ -83,40 +119,71 @@ export class Daemon {
       parts.defer('accepted keys', () => {
         keys.close();
       });
-    const agents = await identifyAgents(config, state);
-    const hosts = await hostsOf(config);
-    const resources = await createNodeResources({ ...options, agents });
+    const hosts = await hostsOf(config, nodeView);
+    if (config.store === 'etcd' && !config.skipManagerDetection)
+      await waitForManager(nodeView, { signal, logger });
+    const resources = await createNodeResources({ ...options, config, agents });
     parts.defer('resources', () => resources.close());
-    const backend = new ProcessBackend({
-      stateDir: join(state.layout.root, 'process'),
-      runnerPath: options.runnerPath,
-      ...(options.env['XDG_RUNTIME_DIR'] === undefined ? {} : { runtimeDir: options.env['XDG_RUNTIME_DIR'] }),
-      logger: logger.child({ component: 'process-backend' }),
-    });
-    await backend.open();
+    const backend = await openBackend({ ...options, config, state });
     parts.defer('backend', () => backend.close());
+    const { events, redis } = await openEventBus({
+      config,
+      stateRoot: state.layout.root,
+      parts,
+      logger,
+      metrics,
+    });
 
-    const events = new LocalEventBus({ clock: systemClock });
-    const factories = agents.map((agent) =>
-      agentFactory({ ...options, agent, hosts, state, backend, resources, events }),
-    );
     const runtime = await AgentRuntime.create({
-      agents: factories,
+      agents: agents.map((agent) =>
+        agentFactory({
+          ...options,
+          config,
+          agent,
+          hosts,
+          state,
+          backend,
+          resources,
+          events,
+          publicKey: keys?.publicKey ?? null,
+        }),
+      ),
       startFailure: config.agentStartFailure,
       logger,
     });
     parts.defer('agents', () => runtime.stop());
 
-    const server = await openRpcServer({ config, runtime, resources, keys, events, hosts, logger, metrics });
+    const registration = new Registration({
+      views,
+      host: hosts.rpcHost,
+      watcherPort: config.watcherPort,
+      logger,
+    });
+    await registration.announce('starting');
+    const health = () => nodeHealth({ redis, registration });
+    const server = await openRpcServer({
+      config,
+      runtime,
+      resources,
+      keys,
+      events,
+      hosts,
+      health,
+      logger,
+      metrics,
+    });
     parts.defer('RPC socket', () => server.close({ drainMs: DRAIN_MS }));
     if (keys)
       await verifyCurveRefusesStrangers({ endpoint: server.endpoint, serverPublicKey: keys.publicKey });
+    await registration.announce('running');
+    const http = await openHttpServer({ config, health, metrics, logger });
+    if (http) parts.defer('HTTP service', () => http.close());
     await state.publishEndpoint({
       rpcAddress: connectable(server.endpoint),
       serverPublicKey: keys?.publicKey ?? null,
-      httpUrl: null,
+      httpUrl: http?.url ?? null,
     });
-    return new Daemon({ runtime, resources, events, server }, parts);
+    return new Daemon({ runtime, resources, server }, parts);
   }
 
   /** With the port that the system chose. */
@@ -136,16 +203,34 @@ export class Daemon {
 
 /** What the configuration may ask for and this release does not have. */
 function refuseUnbuilt(config: DaemonConfig): void {
-  const origin = config.file ?? 'configuration';
-  const problems = [
-    config.backend === 'process' ? null : { key: 'agent.backend', message: `'${config.backend}'` },
-    config.store === 'file' ? null : { key: 'splenium.store', message: `'${config.store}'` },
-    config.eventBus === 'local' ? null : { key: 'splenium.event-bus', message: `'${config.eventBus}'` },
-  ].flatMap((problem) =>
-    problem ? [{ ...problem, message: `${problem.message} is not part of this release yet`, origin }] : [],
-  );
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (config.backend === 'process') return;
+  const message = `'${config.backend}' is not part of this release yet`;
+  throw new ConfigError([{ key: 'agent.backend', message, origin: config.file ?? 'configuration' }]);
 }
+
+async function openBackend(
+  options: Pick<DaemonOptions, 'env' | 'logger' | 'runnerPath'> & {
+    readonly config: DaemonConfig;
+    readonly state: StateDirectory;
+  },
+): Promise<KernelBackend> {
+  const runtimeDir = options.env['XDG_RUNTIME_DIR'];
+  const backend = new ProcessBackend({
+    stateDir: join(options.state.layout.root, 'process'),
+    runnerPath: options.runnerPath,
+    ...(runtimeDir === undefined ? {} : { runtimeDir }),
+    logger: options.logger.child({ component: 'process-backend' }),
+  });
+  await backend.open();
+  return backend;
+}
+
+const viewOf = (
+  store: KeyValueStore,
+  config: DaemonConfig,
+  agentId: string,
+  scalingGroup: () => string,
+): AgentEtcdView => new AgentEtcdView({ store, namespace: config.etcd.namespace, agentId, scalingGroup });
 
 /** A wildcard host is reached over loopback from this machine. */
 const connectable = (endpoint: string): string =>

@@ -68,7 +68,8 @@ export interface AgentInfo {
   readonly publicHost: string;
   /** Slot name -> decimal text. */
   readonly availableSlots: Readonly<Record<string, string>>;
-  readonly slotTypes: Readonly<Record<string, 'count' | 'bytes' | 'unique'>>;
+  /** Slot name -> `count`, `bytes` or `unique`. */
+  readonly slotTypes: Readonly<Record<string, string>>;
   /** The product version that is spoken, for example `25.17.1`. */
   readonly version: string;
   /** Plugin key -> plain JSON values. */

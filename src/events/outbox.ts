@@ -41,6 +41,9 @@ interface OutboxParts {
 
 const RETRY_MS = { first: 100, most: 5000 } as const;
 
+/** Each tells all that there is to tell: one that still waits is worthless once the next one is there. */
+const REPLACEABLE: ReadonlySet<string> = new Set(['agent_heartbeat', 'agent_status_heartbeat']);
+
 /**
  * The way out for events: lifecycle events are on disk before `publish` resolves, everything leaves in the order in
  * which it came, and a manager's store that is away only delays (design, decision 9). A report (heartbeat, progress)
@@ -101,6 +104,7 @@ export class Outbox implements EventSink {
       broadcast: encoded.broadcast,
       cacheKey: encoded.cacheKey,
     };
+    if (REPLACEABLE.has(event.name)) await this.#removeWaiting(entry);
     this.#queue.push(entry);
     this.#bytes += sizeOf(entry);
     this.#enforceLimits();
@@ -175,6 +179,12 @@ export class Outbox implements EventSink {
       await log
         .rewrite(this.#queue.filter(({ importance }) => importance === 'lifecycle'))
         .catch(() => undefined);
+  }
+
+  /** The first of the queue may be on its way already. */
+  async #removeWaiting({ name, source }: OutboxEntry): Promise<void> {
+    for (const waiting of this.#queue.slice(1))
+      if (waiting.name === name && waiting.source === source) await this.#remove(waiting);
   }
 
   #enforceLimits(): void {

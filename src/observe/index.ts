@@ -4,3 +4,4 @@ export { createLogger } from './logger.js';
 export type { AdjustableLogger, LineSink, LoggerOptions } from './logger.js';
 export { PrometheusMetrics } from './metrics.js';
 export type { PrometheusMetricsOptions } from './metrics.js';
+export { HttpServer, type HttpServerOptions } from './http-server.js';
