@@ -4,6 +4,7 @@ import { eventually } from '../support/eventually.js';
 import { describeRequiring, ORIGINAL_PYTHON } from '../support/requirements.js';
 import { managerContract, wish } from './manager.contract.js';
 
+const PATIENT = { timeoutMs: 60_000 };
 
 describeRequiring(ORIGINAL_PYTHON, 'the client of a manager 25.17.1', (python) => {
   const bench = managerContract(python, {
