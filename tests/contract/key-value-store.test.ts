@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { silentLogger } from '../../src/core/logger.js';
 import { EtcdStore } from '../../src/stores/etcd-store.js';
 import { FileStore } from '../../src/stores/file-store.js';
-import { EtcdServer, hasProgram } from '../support/etcd-server.js';
-import { requirement } from '../support/requirements.js';
+import { EtcdServer } from '../support/etcd-server.js';
+import { ETCD_SERVER, pathOf, requirement } from '../support/requirements.js';
 import { describeKeyValueStore } from './key-value-store.contract.js';
 
 describe('file', () => {
@@ -18,7 +18,9 @@ describe('file', () => {
   describeKeyValueStore('FileStore', () => FileStore.open(join(directory, 'store.log'), silentLogger));
 });
 
-const withEtcd = requirement('etcd (Debian: etcd-server)', hasProgram('etcd')) ? describe : describe.skip;
+const withEtcd = requirement('etcd (Debian: etcd-server)', pathOf(ETCD_SERVER) !== '')
+  ? describe
+  : describe.skip;
 
 withEtcd('etcd', () => {
   let server: EtcdServer;

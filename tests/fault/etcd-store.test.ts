@@ -1,11 +1,13 @@
 import { silentLogger } from '../../src/core/logger.js';
 import { EtcdStore } from '../../src/stores/etcd-store.js';
 import type { KeyEvent } from '../../src/stores/key-value-store.js';
-import { EtcdServer, hasProgram } from '../support/etcd-server.js';
+import { EtcdServer } from '../support/etcd-server.js';
 import { eventually } from '../support/eventually.js';
-import { requirement } from '../support/requirements.js';
+import { ETCD_SERVER, pathOf, requirement } from '../support/requirements.js';
 
-const withEtcd = requirement('etcd (Debian: etcd-server)', hasProgram('etcd')) ? describe : describe.skip;
+const withEtcd = requirement('etcd (Debian: etcd-server)', pathOf(ETCD_SERVER) !== '')
+  ? describe
+  : describe.skip;
 
 withEtcd('etcd away and back', () => {
   let server: EtcdServer;

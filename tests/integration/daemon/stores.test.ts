@@ -10,7 +10,7 @@ import { ETCD_SERVER, pathOf, REDIS_SERVER, requirement } from '../../support/re
 
 const available = requirement(
   'etcd and redis',
-  pathOf(ETCD_SERVER) !== null && pathOf(REDIS_SERVER) !== null,
+  pathOf(ETCD_SERVER) !== '' && pathOf(REDIS_SERVER) !== '',
 );
 const codec = createCodec();
 const PYTHON = { 'ai.backend.runtime-type': 'python', 'ai.backend.runtime-path': '/usr/bin/python3' };

@@ -2,12 +2,11 @@ import { Redis } from 'ioredis';
 import { silentLogger } from '../../../src/core/logger.js';
 import { RedisConnections, type RedisTarget } from '../../../src/stores/redis-connections.js';
 import { RedisEvents } from '../../../src/stores/redis-events.js';
-import { hasProgram } from '../../support/etcd-server.js';
 import { eventually } from '../../support/eventually.js';
 import { RedisServer } from '../../support/redis-server.js';
-import { requirement } from '../../support/requirements.js';
+import { REDIS_SERVER, pathOf, requirement } from '../../support/requirements.js';
 
-const withRedis = requirement('redis (Debian: redis-server)', hasProgram('redis-server'))
+const withRedis = requirement('redis (Debian: redis-server)', pathOf(REDIS_SERVER) !== '')
   ? describe
   : describe.skip;
 
