@@ -1,6 +1,7 @@
-import { Decimal, EnumValue, ImageRef, ResourceSlot, Uuid } from '../../../src/codec/index.js';
+import { Decimal, EnumValue, ResourceSlot } from '../../../src/codec/index.js';
 import { valueOf } from '../../support/codec-values.js';
 import { creationResultOf, FakeAgent } from '../../support/fake-agent.js';
+import { managerTrace, shapeOf } from '../../support/manager-trace.js';
 import { startNode } from '../../support/rpc-server.js';
 import type { TestNode } from '../../support/rpc-server.js';
 import { readVectors } from '../../support/vectors.js';
@@ -250,14 +251,7 @@ async function createOn(node: TestNode, agentId: string): Promise<void> {
   await node.call('create_kernels', args, { agent_id: agentId });
 }
 
-interface TracedCall {
-  readonly method: string;
-  readonly body: unknown;
-  readonly result: unknown;
-}
-
 test('a session of a real manager is served, and each result has the shape that the original gave', async () => {
-  const { calls } = readVectors<{ calls: readonly TracedCall[] }>('manager-session-trace.json');
   // As the dummy backend of the original: no service ports, no mounts, no accelerators.
   const bare: FakeAgent['createKernels'] = (asked) =>
     Promise.resolve(
@@ -274,50 +268,12 @@ test('a session of a real manager is served, and each result has the shape that 
     );
   const agents = ['i-one', 'i-two'].map((id) => new FakeAgent(id, { createKernels: bare }));
   const node = await open(agents);
-  for (const { method, body, result } of calls) {
-    const answer = await node.manager.invoke(method, fromTrace(body), { timeoutMs: 30_000 });
-    expect({ method, shape: shapeOf(answer) }).toEqual({ method, shape: shapeOf(fromTrace(result)) });
+  for (const { method, body, result } of managerTrace()) {
+    const answer = await node.manager.invoke(method, body, { timeoutMs: 30_000 });
+    expect({ method, shape: shapeOf(answer) }).toEqual({ method, shape: shapeOf(result) });
   }
   expect(agents.map(({ calls: served }) => served.map(({ method }) => method))).toEqual([
     ['checkAndPull', 'createLocalNetwork', 'destroyKernel', 'destroyKernel', 'destroyLocalNetwork'],
     ['checkAndPull', 'destroyKernel'],
   ]);
 });
-
-/** `{"$Type": text}` and keys `"$Type:text"` of the trace as values. */
-function fromTrace(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(fromTrace);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value);
-  const [[key, inner] = ['', null]] = entries;
-  switch (key) {
-    case '$ImageRef': {
-      const match = /^(?<registry>[^/]+)\/(?<project>[^/]+)\/(?<name>[^:]+):(?<tag>.+)$/.exec(String(inner));
-      const { registry = '', project = '', name = '', tag = '' } = match?.groups ?? {};
-      return new ImageRef({ registry, project, name, tag, architecture: 'x86_64', isLocal: true });
-    }
-    case '$Decimal':
-      return new Decimal(String(inner));
-    case '$ResourceSlot':
-      return new ResourceSlot(
-        Object.entries(inner as Record<string, { $Decimal: string }>).map(([k, v]) => [k, v.$Decimal]),
-      );
-    default:
-  }
-  if (key.startsWith('$UUID:'))
-    return new Map(entries.map(([k, v]) => [new Uuid(k.replace('$UUID:', '')), fromTrace(v)]));
-  return Object.fromEntries(entries.map(([k, v]) => [k.replace('$SlotName:', ''), fromTrace(v)]));
-}
-
-/** Types at every place, keys included but for device numbers; the values do not matter. */
-function shapeOf(value: unknown): unknown {
-  if (value === null) return 'nil';
-  if (Array.isArray(value)) return value.map(shapeOf);
-  if (value instanceof Map) return shapeOf(Object.fromEntries(value as Map<string, unknown>));
-  if (typeof value !== 'object') return typeof value;
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return value.constructor.name;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key.replace(/^\d+$/, '#'), shapeOf(item)]),
-  );
-}
