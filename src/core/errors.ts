@@ -49,6 +49,7 @@ export function pythonString(text: string): string {
   return out + quote;
 }
 
+/** An argument has the right type and a value that cannot be used. */
 export class ValueError extends SpleniumError {
   override readonly code: string = 'ARGS_INVALID_VALUE';
   override readonly pythonName: string = 'ValueError';
@@ -66,16 +67,19 @@ export class KeyError extends SpleniumError {
   override readonly pythonName: string = 'KeyError';
 }
 
+/** What has no class of its own at the manager; the message says what happened. */
 export class RuntimeError extends SpleniumError {
   override readonly code: string = 'RUNTIME';
   override readonly pythonName: string = 'RuntimeError';
 }
 
+/** The path is outside the places that callers may touch, or the system refuses it to the daemon. */
 export class PermissionError extends SpleniumError {
   override readonly code = 'PERMISSION_DENIED';
   override readonly pythonName = 'PermissionError';
 }
 
+/** A file or directory that a call names is not there. */
 export class FileNotFoundError extends SpleniumError {
   override readonly code = 'FILE_NOT_FOUND';
   override readonly pythonName = 'FileNotFoundError';

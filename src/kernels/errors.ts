@@ -25,6 +25,7 @@ export class ImageArchitectureMismatchError extends KernelError {
   override readonly code = 'IMAGE_ARCHITECTURE_MISMATCH';
 }
 
+/** Pulling took longer than `api.pull-timeout`. */
 export class ImagePullTimeoutError extends KernelError {
   override readonly code = 'IMAGE_PULL_TIMEOUT';
 }

@@ -19,6 +19,7 @@ export class InvalidResourceCombination extends ResourceError {
   override readonly pythonName = 'InvalidResourceCombination';
 }
 
+/** An amount that cannot be given, whatever is free. */
 export class InvalidResourceArgument extends ResourceError {
   override readonly code: string = 'RESOURCE_ARGUMENT_INVALID';
   override readonly pythonName: string = 'InvalidResourceArgument';
@@ -46,6 +47,7 @@ export interface ShortfallFacts {
   readonly contextTag?: string | undefined;
 }
 
+/** Less is free on this agent than is asked for. The message tells both amounts. */
 export class InsufficientResource extends ResourceError {
   override readonly code = 'RESOURCE_INSUFFICIENT';
   override readonly pythonName = 'InsufficientResource';
@@ -99,6 +101,7 @@ export class InvalidResourceConfig extends SpleniumError {
   override readonly pythonName: string = 'InvalidResourceConfigError';
 }
 
+/** More is reserved or given to agents by the configuration than the machine has. */
 export class ResourceOverAllocated extends InvalidResourceConfig {
   override readonly code = 'RESOURCE_OVER_ALLOCATED';
   override readonly pythonName = 'ResourceOverAllocatedError';
