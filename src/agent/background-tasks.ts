@@ -33,7 +33,11 @@ export class BackgroundTasks {
   start(name: string, work: BackgroundWork): string {
     const taskId = randomUUID();
     const abort = new AbortController();
-    const done = this.#run(taskId, name, work, abort.signal).finally(() => this.#running.delete(taskId));
+    const done = this.#run(taskId, name, work, abort.signal)
+      .catch((error: unknown) => {
+        this.#logger.error('end of a background task not announced', { taskId, error: messageOf(error) });
+      })
+      .finally(() => this.#running.delete(taskId));
     this.#running.set(taskId, { done, abort });
     return taskId;
   }
@@ -47,8 +51,8 @@ export class BackgroundTasks {
   async #run(taskId: string, name: string, work: BackgroundWork, signal: AbortSignal): Promise<void> {
     const report: ReportProgress = (current, total, message) =>
       this.#publish({ name: 'bgtask_updated', taskId, current, total, message });
-    await report(0, 0, 'Task started');
     try {
+      await report(0, 0, 'Task started');
       const message = await work(signal, report);
       await this.#publish({ name: 'bgtask_done', taskId, message });
     } catch (error) {

@@ -4,11 +4,13 @@ import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { EventSink } from '../events/catalogue.js';
 import type { KernelRegistry } from '../kernels/kernel-registry.js';
-import type { BatchJobRecord, BatchJournal } from './batch-journal.js';
+import { BATCH_JOB_RUN_ID } from '../runner/batch-job.js';
+import type { BatchJobRecord, BatchJournal, BatchOutcome } from './batch-journal.js';
 import type { Execution } from './execution.js';
 
-const RUN_ID = 'batch-job';
 const FLUSH_TIMEOUT_MS = 1000;
+/** What a job that an earlier run of the daemon started gets at least, to tell of its end. */
+const RESUME_GRACE_MS = 5000;
 
 interface BatchParts {
   readonly agentId: AgentId;
@@ -20,13 +22,9 @@ interface BatchParts {
   readonly logger: Logger;
 }
 
-type Outcome = {
-  readonly name: 'session_success' | 'session_failure';
-  readonly reason: string;
-  readonly exitCode: number;
-};
-
-const TIMED_OUT: Outcome = { name: 'session_failure', reason: 'task-timeout', exitCode: -2 };
+const TIMED_OUT: BatchOutcome = { name: 'session_failure', reason: 'task-timeout', exitCode: -2 };
+/** The job went with its container while the kernel lives on, as in a restart. */
+const LOST: BatchOutcome = { name: 'session_failure', reason: 'task-failed', exitCode: -1 };
 
 /** The jobs of batch sessions: followed to their end, also over restarts of the daemon (spec/kernel-runner.md 3.10). */
 export class BatchJobs {
@@ -38,7 +36,10 @@ export class BatchJobs {
     this.#parts = parts;
   }
 
-  /** Accepts the job and returns; a kernel that is not here, or has a job already, is only logged. */
+  /**
+   * Accepts the job and returns; a kernel that is not here, or has a job already, is only logged.
+   * @throws when the job cannot be noted on the disk; then it is not run.
+   */
   async start(job: {
     readonly kernelId: KernelId;
     readonly sessionId: BatchJobRecord['sessionId'];
@@ -52,16 +53,16 @@ export class BatchJobs {
       return;
     }
     const deadlineMs = timeoutMs === null ? null : clock.nowMs() + timeoutMs;
-    const record = { kernelId, sessionId, code, deadlineMs, started: false };
-    this.#running.set(kernelId, Promise.resolve());
-    await journal.record(record);
-    this.#follow(record);
+    const record = { kernelId, sessionId, code, deadlineMs, started: false, outcome: null };
+    const accepted = journal.record(record);
+    this.#follow(record, accepted);
+    await accepted;
   }
 
   /** Goes on with the jobs of kernels that have survived; those of vanished kernels are forgotten. */
   async recover(): Promise<void> {
     for (const job of await this.#parts.journal.load())
-      if (this.#parts.registry.has(job.kernelId)) this.#follow(job);
+      if (job.outcome !== null || this.#parts.registry.has(job.kernelId)) this.#follow(job);
       else await this.#parts.journal.forget(job.kernelId);
   }
 
@@ -71,9 +72,10 @@ export class BatchJobs {
     await Promise.all(this.#running.values());
   }
 
-  #follow(job: BatchJobRecord): void {
+  #follow(job: BatchJobRecord, accepted: Promise<void> = Promise.resolve()): void {
     const { logger } = this.#parts;
-    const followed = this.#run(job)
+    const followed = accepted
+      .then(() => this.#run(job))
       .catch((error: unknown) => {
         logger.error('batch job lost', { kernelId: job.kernelId, error: messageOf(error) });
       })
@@ -82,39 +84,54 @@ export class BatchJobs {
   }
 
   async #run(job: BatchJobRecord): Promise<void> {
-    const { agentId, events, journal, clock } = this.#parts;
-    const limit = new AbortController();
-    const ended = new AbortController();
-    if (job.deadlineMs !== null)
-      void atTime(clock, job.deadlineMs, ended.signal, () => {
-        limit.abort(new CancelledError('the time of the batch job is up'));
-      });
-    let outcome: Outcome | null;
-    try {
-      outcome = await this.#execute(job, AbortSignal.any([limit.signal, this.#closing.signal]));
-    } catch (error) {
-      if (this.#closing.signal.aborted) return;
-      if (limit.signal.aborted) outcome = TIMED_OUT;
-      // The kernel is gone, and its own event tells the manager.
-      else if (isSpleniumError(error)) outcome = null;
-      else throw error;
-    } finally {
-      ended.abort();
+    const { agentId, events, journal } = this.#parts;
+    if (this.#closing.signal.aborted) return;
+    const outcome = job.outcome ?? (await this.#outcomeOf(job));
+    if (outcome === 'unknown') return;
+    if (outcome !== 'none') {
+      if (!job.outcome) await journal.record({ ...job, started: true, outcome });
+      await events.publish(agentId, { ...outcome, sessionId: job.sessionId });
     }
-    if (outcome) await events.publish(agentId, { ...outcome, sessionId: job.sessionId });
     await journal.forget(job.kernelId);
   }
 
-  async #execute(job: BatchJobRecord, signal: AbortSignal): Promise<Outcome> {
+  /** `none`: the kernel is gone, and its own event tells the manager. `unknown`: the agent stops before the job ends. */
+  async #outcomeOf(job: BatchJobRecord): Promise<BatchOutcome | 'none' | 'unknown'> {
+    const { registry, clock } = this.#parts;
+    const limit = new AbortController();
+    const ended = new AbortController();
+    if (job.deadlineMs !== null) {
+      // A job that has ended while nobody looked is not late because of that.
+      const dueMs = job.started ? Math.max(job.deadlineMs, clock.nowMs() + RESUME_GRACE_MS) : job.deadlineMs;
+      void atTime(clock, dueMs, ended.signal, () => {
+        limit.abort(new CancelledError('the time of the batch job is up'));
+      });
+    }
+    try {
+      return await this.#execute(job, AbortSignal.any([limit.signal, this.#closing.signal]));
+    } catch (error) {
+      if (this.#closing.signal.aborted) return 'unknown';
+      if (limit.signal.aborted) return TIMED_OUT;
+      if (!isSpleniumError(error)) throw error;
+      return registry.find(job.kernelId)?.termination === null ? LOST : 'none';
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #execute(job: BatchJobRecord, signal: AbortSignal): Promise<BatchOutcome> {
     const { execution, journal } = this.#parts;
-    // Marked first: a crash in between loses a job, the other order could run it twice.
-    if (!job.started) await journal.record({ ...job, started: true });
-    signal.throwIfAborted();
+    if (!job.started) {
+      // Marked first: a crash in between loses a job, the other order could run it twice.
+      await journal.record({ ...job, started: true });
+      if (this.#closing.signal.aborted) await journal.record(job);
+      signal.throwIfAborted();
+    }
     for (let mode = job.started ? 'continue' : 'batch'; ; mode = 'continue') {
       const result = await execution.execute(
         job.kernelId,
         {
-          runId: RUN_ID,
+          runId: BATCH_JOB_RUN_ID,
           mode,
           code: '',
           opts: mode === 'batch' ? { exec: job.code } : {},

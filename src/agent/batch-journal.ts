@@ -6,6 +6,13 @@ import { hasCode, messageOf } from '../core/errors.js';
 import { type KernelId, parseKernelId, parseSessionId, type SessionId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 
+/** What the session's manager is told about the end of its job (spec/kernel-runner.md 3.10). */
+export interface BatchOutcome {
+  readonly name: 'session_success' | 'session_failure';
+  readonly reason: string;
+  readonly exitCode: number;
+}
+
 /** A batch job that has been accepted and whose outcome has not been announced. */
 export interface BatchJobRecord {
   readonly kernelId: KernelId;
@@ -15,6 +22,8 @@ export interface BatchJobRecord {
   readonly deadlineMs: number | null;
   /** The runner has been given the command: it must never get it twice. */
   readonly started: boolean;
+  /** Known, but maybe not announced: the runner tells it only once. */
+  readonly outcome: BatchOutcome | null;
 }
 
 const recordSchema = z.object({
@@ -24,6 +33,13 @@ const recordSchema = z.object({
   code: z.string(),
   deadlineMs: z.number().nullable(),
   started: z.boolean(),
+  outcome: z
+    .object({
+      name: z.enum(['session_success', 'session_failure']),
+      reason: z.string(),
+      exitCode: z.number(),
+    })
+    .nullable(),
 });
 
 /** Keeps batch jobs over restarts of the daemon, one file a kernel. */

@@ -25,7 +25,7 @@ export class Execution {
 
   /**
    * Waits for a restart that is under way, then starts or goes on with the run.
-   * @throws RuntimeError for a kernel that is not here.
+   * @throws RuntimeError for a kernel that is not here, or that ends before the result is there.
    */
   async execute(
     kernelId: KernelId,
@@ -38,7 +38,11 @@ export class Execution {
     await restartIsOver(kernel, signal);
     const { sessionId } = kernel;
     await events.publish(agentId, { name: 'execution_started', sessionId });
-    const result = await links.get(kernelId).execute({ ...request, signal });
+    // A restart, or the kernel's end, may have begun while the event was written.
+    await restartIsOver(kernel, signal);
+    const link = links.find(kernelId);
+    if (!link) throw notFound(kernelId);
+    const result = await link.execute({ ...request, signal });
     if (result.status === 'finished')
       await events.publish(agentId, { name: 'execution_finished', sessionId });
     if (result.status === 'exec-timeout') await this.#timedOut(kernel);
@@ -61,7 +65,13 @@ export const notFound = (kernelId: KernelId): RuntimeError =>
   new RuntimeError(`The container for kernel ${kernelId} is not found! (might be terminated--try it again)`);
 
 /** @throws RuntimeError when the kernel ends instead, or the signal's reason. */
-function restartIsOver(kernel: Kernel, signal: AbortSignal): Promise<void> {
+async function restartIsOver(kernel: Kernel, signal: AbortSignal): Promise<void> {
+  // Again, because the next change may come before the one who waited goes on.
+  do await nextOutcome(kernel, signal);
+  while (kernel.state.name !== 'running');
+}
+
+function nextOutcome(kernel: Kernel, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     let forget = () => undefined as void;
     const end = (settle: () => void) => {

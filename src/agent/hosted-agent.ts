@@ -1,5 +1,6 @@
 import type { FileListing, KernelBackend, KernelHandle } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
+import { within } from '../core/async.js';
 import { messageOf, RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
@@ -17,6 +18,7 @@ import type {
 } from '../kernels/requests.js';
 import type { AgentResources, AgentUsage } from '../resources/index.js';
 import type { ExecutionResult } from '../runner/execution.js';
+import type { RunnerLink } from '../runner/link.js';
 import type { Agent, HardwareHealth, ServiceStatus } from './agent.js';
 import { BackgroundTasks } from './background-tasks.js';
 import { BatchJobs } from './batch-jobs.js';
@@ -166,13 +168,25 @@ export class HostedAgent implements Agent {
   }
 
   examine(): readonly string[] {
-    const isHere = (kernelId: string) => [...this.kernels].some(({ id }) => id === kernelId);
-    const allocated = Object.keys(this.resourceUsage().kernels).filter((kernelId) => !isHere(kernelId));
-    const ports = [...this.#parts.ports.holders()].filter(([, kernelId]) => !isHere(kernelId));
+    const here = new Set<string>([...this.kernels].map(({ id }) => id));
+    const allocated = new Set(Object.keys(this.resourceUsage().kernels));
+    const holders = this.#parts.ports.holders();
+    // What a kernel holds goes back while it ends, so those that end are of no interest here.
+    const living = [...this.kernels].filter(({ termination }) => termination === null);
     return [
-      ...allocated.map((kernelId) => `devices are allocated to kernel ${kernelId}, which is not here`),
-      ...ports.map(
-        ([port, kernelId]) => `port ${String(port)} is held by kernel ${kernelId}, which is not here`,
+      ...[...allocated]
+        .filter((kernelId) => !here.has(kernelId))
+        .map((kernelId) => `devices are allocated to kernel ${kernelId}, which is not here`),
+      ...[...holders]
+        .filter(([, kernelId]) => !here.has(kernelId))
+        .map(([port, kernelId]) => `port ${String(port)} is held by kernel ${kernelId}, which is not here`),
+      ...living
+        .filter(({ id, allocation }) => allocation !== null && !allocated.has(id))
+        .map(({ id }) => `kernel ${id} uses devices that are not allocated to it`),
+      ...living.flatMap(({ id, ports }) =>
+        (ports?.booked ?? [])
+          .filter((port) => holders.get(port) !== id)
+          .map((port) => `kernel ${id} uses port ${String(port)}, which it does not hold`),
       ),
     ];
   }
@@ -183,11 +197,10 @@ export class HostedAgent implements Agent {
   }
 
   async reset(signal: AbortSignal): Promise<void> {
-    const endings = [...this.kernels].map(({ id: kernelId, sessionId }) =>
-      this.#lifecycle.destroy({ kernelId, sessionId, reason: TERMINATED_WITH_AGENT, suppressEvents: false }),
-    );
-    await Promise.all(endings);
-    signal.throwIfAborted();
+    await within(this.#lifecycle.destroyAll(TERMINATED_WITH_AGENT), {
+      signal,
+      what: `ending all kernels of agent ${this.id}`,
+    });
   }
 
   async shutdown(options: { readonly terminateKernels: boolean }, signal: AbortSignal): Promise<void> {
@@ -255,8 +268,8 @@ export class HostedAgent implements Agent {
     signal: AbortSignal,
   ): Promise<{ readonly startedAtSec: number } | null> {
     this.kernels.get(kernelId);
-    const status = await this.#links.get(kernelId).status({ signal });
-    return status && { startedAtSec: status.startedAt };
+    const status = await this.#links.find(kernelId)?.status({ signal });
+    return status ? { startedAtSec: status.startedAt } : null;
   }
 
   syncKernelRegistry(known: Parameters<Agent['syncKernelRegistry']>[0]): Promise<void> {
@@ -284,7 +297,7 @@ export class HostedAgent implements Agent {
   }
 
   async interruptKernel(kernelId: KernelId): Promise<void> {
-    await this.#links.get(kernelId).interrupt();
+    await this.#runner(kernelId).interrupt();
   }
 
   async complete(
@@ -293,7 +306,7 @@ export class HostedAgent implements Agent {
     options: Readonly<Record<string, unknown>>,
     signal: AbortSignal,
   ): Promise<readonly unknown[] | null> {
-    const { status, suggestions } = await this.#links.get(kernelId).complete(text, options, { signal });
+    const { status, suggestions } = await this.#runner(kernelId).complete(text, options, { signal });
     return status === 'finished' ? suggestions : null;
   }
 
@@ -319,13 +332,15 @@ export class HostedAgent implements Agent {
     if (!port || first === undefined) return { status: 'failed', error: 'invalid service name' };
     const { name, protocol, containerPorts } = port;
     const request = { name, port: first, ports: containerPorts, protocol, options };
-    const { status, error } = await this.#links.get(kernelId).startService(request, { signal });
+    const link = this.#links.find(kernelId);
+    if (!link) return { status: 'failed', error: 'the kernel is not running' };
+    const { status, error } = await link.startService(request, { signal });
     return status === 'failed' ? { status, error: error ?? 'the service did not start' } : { status };
   }
 
   async shutdownService(kernelId: KernelId, service: string): Promise<void> {
     try {
-      await this.#links.get(kernelId).shutdownService(service);
+      await this.#runner(kernelId).shutdownService(service);
     } catch (error) {
       this.#parts.logger.warn('service not shut down', { kernelId, service, error: messageOf(error) });
     }
@@ -347,6 +362,14 @@ export class HostedAgent implements Agent {
 
   async listFiles(kernelId: KernelId, path: string): Promise<FileListing> {
     return this.#parts.backend.files.list(this.#container(kernelId), path);
+  }
+
+  /** @throws KeyError for a kernel that is not here, RuntimeError for one that nobody can talk to now. */
+  #runner(kernelId: KernelId): RunnerLink {
+    const { state } = this.kernels.get(kernelId);
+    const link = this.#links.find(kernelId);
+    if (link) return link;
+    throw new RuntimeError(`kernel ${kernelId} is ${state.name}: wait until it runs`, { retryable: true });
   }
 
   /** @throws KeyError for a kernel that is not here, RuntimeError for one without a container so far. */

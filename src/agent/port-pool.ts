@@ -10,6 +10,12 @@ export class PortPoolExhaustedError extends SpleniumError {
   override readonly pythonName = 'PortPoolExhaustedError';
 }
 
+/** Two kernels want one port. */
+export class PortInUseError extends SpleniumError {
+  override readonly code = 'PORT_IN_USE';
+  override readonly pythonName = 'RuntimeError';
+}
+
 export interface PortPoolOptions {
   /** Both ends included. */
   readonly range: readonly [first: number, last: number];
@@ -82,7 +88,16 @@ export class PortPool implements HostPorts {
     }
   }
 
+  /** Takes over leases too: that is how the port of a cluster's SSH comes to its kernel. */
   restore(kernelId: KernelId, ports: readonly number[]): void {
+    for (const port of ports) {
+      const holder = this.#held.get(port);
+      if (holder?.kind === 'kernel' && holder.kernelId !== kernelId)
+        throw new PortInUseError(
+          `port ${String(port)} of kernel ${kernelId} belongs to kernel ${holder.kernelId} by now`,
+          { details: { port, kernelId, holder: holder.kernelId } },
+        );
+    }
     for (const port of ports) {
       // A port outside the range belongs to a range of before; the kernel keeps it, the pool never hands it out.
       this.#free.delete(port);

@@ -1,6 +1,6 @@
 import type { RunnerEndpoints } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
-import { isSpleniumError, KeyError, messageOf, TimeoutError } from '../core/errors.js';
+import { isSpleniumError, messageOf, TimeoutError } from '../core/errors.js';
 import type { KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { KernelRunner, RunnerApp, RunnerConnector } from '../kernels/lifecycle/parts.js';
@@ -33,11 +33,9 @@ export class RunnerLinks implements RunnerConnector {
     await link?.close();
   }
 
-  /** @throws KeyError when there is no link: the kernel is unknown, or its container is being replaced. */
-  get(kernelId: KernelId): RunnerLink {
-    const link = this.#links.get(kernelId);
-    if (!link) throw new KeyError(kernelId);
-    return link;
+  /** Undefined while there is no runner to talk to: the kernel is unknown, or its container is being replaced. */
+  find(kernelId: KernelId): RunnerLink | undefined {
+    return this.#links.get(kernelId);
   }
 
   async close(): Promise<void> {

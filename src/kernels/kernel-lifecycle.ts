@@ -104,11 +104,7 @@ export class KernelLifecycle {
         for (const creation of turns) await this.#run(creation);
       });
     const outcomes = await Promise.allSettled(waits);
-    const errors = outcomes.flatMap((outcome) =>
-      outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
-    );
-    if (errors.length > 1) throw new TaskGroupError('agent.create_kernels() failed', errors);
-    if (errors.length === 1) throw errors[0];
+    throwFailures(outcomes, 'agent.create_kernels() failed');
     return outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
   }
 
@@ -141,6 +137,23 @@ export class KernelLifecycle {
     const isAnnounced = ending?.termination?.suppressEvents === false;
     if (!suppressEvents && !isAnnounced)
       await announceTermination(this.#parts, destruction, isWaiting ? reason : ALREADY_TERMINATED);
+  }
+
+  /**
+   * Ends all kernels, also those whose creation has not begun; resolves when every end is through.
+   * @throws the error of the one kernel that could not be ended, or TaskGroupError when several could not.
+   */
+  async destroyAll(reason: string): Promise<void> {
+    const kernels = new Set([
+      ...this.#parts.registry,
+      ...[...this.#creations.values()].map(({ kernel }) => kernel),
+    ]);
+    const outcomes = await Promise.allSettled(
+      [...kernels].map(({ id: kernelId, sessionId }) =>
+        this.destroy({ kernelId, sessionId, reason, suppressEvents: false }),
+      ),
+    );
+    throwFailures(outcomes, 'kernels could not be ended');
   }
 
   /**
@@ -462,6 +475,14 @@ export class KernelLifecycle {
       });
     this.#background.add(task);
   }
+}
+
+function throwFailures(outcomes: readonly PromiseSettledResult<unknown>[], message: string): void {
+  const errors = outcomes.flatMap((outcome) =>
+    outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
+  );
+  if (errors.length > 1) throw new TaskGroupError(message, errors);
+  if (errors.length === 1) throw errors[0];
 }
 
 /** The agent itself is ending this container. */

@@ -64,8 +64,9 @@ async function takePorts(
   const fixed = new Map(sshPort === undefined ? [] : [['sshd', sshPort]]);
   let taken: readonly number[];
   try {
-    taken = await parts.ports.acquire(kernel.id, 2 + countHostPorts(services, fixed));
+    // First, or the pool might hand out the same port for something else.
     parts.ports.restore(kernel.id, [...fixed.values()]);
+    taken = await parts.ports.acquire(kernel.id, 2 + countHostPorts(services, fixed));
   } catch (error) {
     throw new KernelCreationError(
       `Kernel failed to create container (k:${kernel.id}, detail:${messageOf(error)})`,

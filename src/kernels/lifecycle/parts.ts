@@ -77,7 +77,7 @@ export interface KernelResources {
 export interface HostPorts {
   /** @throws PortPoolExhaustedError; nothing is taken then. */
   acquire(kernelId: KernelId, count: number): Promise<readonly number[]>;
-  /** Books ports that a journalled kernel holds. */
+  /** Books ports that a kernel has already. @throws when another kernel has one of them; nothing is booked then. */
   restore(kernelId: KernelId, ports: readonly number[]): void;
   /** Returns all ports of the kernel. Idempotent. */
   releaseAll(kernelId: KernelId): void;

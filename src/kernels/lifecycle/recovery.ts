@@ -119,15 +119,15 @@ function bookAgain(parts: LifecycleParts, facts: KernelFacts): Kernel | null {
   }
   try {
     if (kernel.allocation && !facts.termination?.announced) resources.restore(kernel.id, kernel.allocation);
+    if (kernel.ports && !facts.termination?.announced) ports.restore(kernel.id, kernel.ports.booked);
   } catch (error) {
     // Running on with what another kernel owns by now would break both.
-    logger.error('the resources of a kernel are no longer its own; it is ended', {
+    logger.error('the resources or ports of a kernel are no longer its own; it is ended', {
       kernelId: kernel.id,
       error: messageOf(error),
     });
     kernel.terminate({ reason: 'anomaly-detected' });
   }
-  if (kernel.ports && !facts.termination?.announced) ports.restore(kernel.id, kernel.ports.booked);
   return kernel;
 }
 
