@@ -1,11 +1,15 @@
 import { fileURLToPath } from 'node:url';
-import { formatProblems, loadConfig } from './config/index.js';
+import { formatProblems, type LoadedConfig, loadConfig } from './config/index.js';
 import { messageOf } from './core/errors.js';
+import { writePidFile } from './daemon-pid-file.js';
+import { reloadConfig } from './daemon-reload.js';
 import { Daemon } from './daemon.js';
 import { createLogger, PrometheusMetrics } from './observe/index.js';
 
 export interface DaemonRun {
   readonly configPath: string | undefined;
+  /** Wins over the file's. */
+  readonly logLevel: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
@@ -13,6 +17,8 @@ export interface DaemonRun {
   err(line: string): void;
   /** Ends the run. */
   readonly signal: AbortSignal;
+  /** Calls the listener whenever the configuration is to be read again (SIGHUP). */
+  onReload(listener: () => void): void;
 }
 
 /**
@@ -20,12 +26,19 @@ export interface DaemonRun {
  * @throws ConfigError and whatever keeps the daemon from starting.
  */
 export async function runDaemon(run: DaemonRun): Promise<void> {
-  const loaded = await loadConfig({
-    ...(run.configPath === undefined ? {} : { path: run.configPath }),
-    env: run.env,
-    cwd: run.cwd,
-    home: run.home,
+  let reload = (): void => undefined;
+  run.onReload(() => {
+    reload();
   });
+  const load = (): Promise<LoadedConfig> =>
+    loadConfig({
+      ...(run.configPath === undefined ? {} : { path: run.configPath }),
+      ...(run.logLevel === undefined ? {} : { logLevel: run.logLevel }),
+      env: run.env,
+      cwd: run.cwd,
+      home: run.home,
+    });
+  const loaded = await load();
   const { config, warnings } = loaded;
   if (warnings.length > 0) run.err(formatProblems(warnings));
   const logger = createLogger({
@@ -33,6 +46,7 @@ export async function runDaemon(run: DaemonRun): Promise<void> {
     format: config.logging.format,
     sink: { write: (line) => void process.stderr.write(line) },
   });
+  reload = () => void reloadConfig({ started: loaded, load, logger });
   process.on('unhandledRejection', (reason) => {
     // A defect of ours: kernels of other callers must not pay for it.
     logger.error('unhandled rejection', { error: messageOf(reason) });
@@ -42,20 +56,47 @@ export async function runDaemon(run: DaemonRun): Promise<void> {
       logger.error('metric misused', { error: error.message });
     },
   });
-  const daemon = await Daemon.open({
-    loaded,
-    runnerPath: fileURLToPath(new URL('./kernel-runner.mjs', import.meta.url)),
-    env: run.env,
-    cwd: run.cwd,
-    logger,
-    metrics,
-    signal: run.signal,
-  });
+  let daemon: Daemon;
+  try {
+    daemon = await Daemon.open({
+      loaded,
+      runnerPath: fileURLToPath(new URL('./kernel-runner.mjs', import.meta.url)),
+      env: run.env,
+      cwd: run.cwd,
+      logger,
+      metrics,
+      signal: run.signal,
+    });
+  } catch (error) {
+    if (!run.signal.aborted) throw error;
+    // It was waiting for a store or a manager, and was told not to.
+    logger.info('stopped before it served', {
+      reason: messageOf(run.signal.reason),
+      while: messageOf(error),
+    });
+    return;
+  }
+  const removePidFile = await pidFileOf(config.pidFile, daemon);
   run.out(`ready: ${daemon.endpoint} agents ${daemon.agentIds.join(' ')}`);
   if (!run.signal.aborted)
     await new Promise((resolve) => {
       run.signal.addEventListener('abort', resolve, { once: true });
     });
   logger.info('stopping', { reason: messageOf(run.signal.reason) });
-  await daemon.close();
+  try {
+    await daemon.close();
+  } finally {
+    await removePidFile();
+  }
+}
+
+/** Without the file it was told to write, nobody would find the daemon to stop it. */
+async function pidFileOf(path: string | null, daemon: Daemon): Promise<() => Promise<void>> {
+  if (path === null) return () => Promise.resolve();
+  try {
+    return await writePidFile(path);
+  } catch (error) {
+    await daemon.close();
+    throw error;
+  }
 }

@@ -22,7 +22,15 @@ const context: CliContext = {
     process.stderr.write(`${line}\n`);
   },
   signal: stopping.signal,
-  startDaemon: ({ configPath }) => runDaemon({ ...context, configPath }),
+  startDaemon: (options) =>
+    runDaemon({
+      ...context,
+      ...options,
+      // Only of the daemon: any other command ends with its terminal.
+      onReload: (listener) => {
+        process.on('SIGHUP', listener);
+      },
+    }),
 };
 
 process.exitCode = await runCli(process.argv.slice(2), context);

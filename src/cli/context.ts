@@ -10,7 +10,13 @@ export interface CliContext {
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** Runs the daemon in this process until the signal; `cli` itself knows no daemon. */
-  startDaemon(options: { readonly configPath: string | undefined }): Promise<void>;
+  startDaemon(options: StartOptions): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly configPath: string | undefined;
+  /** One of the original's level names, upper case; wins over the file's. */
+  readonly logLevel: string | undefined;
 }
 
 /** 2 is usage; 78 is EX_CONFIG of sysexits. */
