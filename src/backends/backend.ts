@@ -109,7 +109,25 @@ export interface KernelPlan {
   readonly ports: readonly PlannedPort[];
   readonly replInPort: number;
   readonly replOutPort: number;
+  /** Absent: the backend's default network. A backend whose kernels share the machine's network ignores it. */
+  readonly network?: PlannedNetwork;
 }
+
+/** spec/kernel-lifecycle.md 2.12, 2.14 */
+export type PlannedNetwork =
+  | {
+      /** A network that exists, bridge or overlay. */
+      readonly mode: 'named';
+      readonly name: string;
+      /** What the other kernels of the session find this one by. */
+      readonly aliases: readonly string[];
+    }
+  | {
+      /** The machine's own: no port is translated, the runner listens on `replInPort` and `replOutPort` themselves. */
+      readonly mode: 'host';
+      /** Names of the other kernels, with their addresses. */
+      readonly hosts: Readonly<Record<string, string>>;
+    };
 
 /** Laid out as in spec/kernel-lifecycle.md 2.8. */
 export interface ScratchPaths {

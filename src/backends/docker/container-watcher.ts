@@ -1,0 +1,205 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { deferred, type Deferred } from '../../core/async.js';
+import type { Clock } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
+import { KeyedQueue } from '../../core/keyed-queue.js';
+import type { Logger } from '../../core/logger.js';
+import type { KernelExit, KernelHandle } from '../backend.js';
+import type { Engine } from './engine.js';
+import type { EngineEvent } from './engine-schemas.js';
+import { isActive, outcomeOf, REMOVED, type Outcome } from './exit-outcome.js';
+import { OWNER_LABEL } from './kernel-labels.js';
+
+/** Events of the seconds before the first connection are asked for again; they cost a look each. */
+const OVERLAP_SECONDS = 5;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+
+interface Watch {
+  readonly handle: KernelHandle;
+  readonly ended: Deferred<Outcome>;
+}
+
+export interface ContainerWatcherOptions {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How often all watched containers are looked at although no event said so. */
+  readonly sweepIntervalMs: number;
+}
+
+/**
+ * Reports the end of every watched container once. One stream of events serves all agents of this process; when it
+ * breaks it is resumed at the second of the last event, and all watched containers are compared with the engine's
+ * list, so that what happened in between is found. An event is only a reason to look: the engine's answer decides,
+ * so a late or repeated one does no harm. Containers that nobody watches, a sibling's for one, are not looked at.
+ */
+export class ContainerWatcher {
+  readonly #engine: Engine;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #sweepIntervalMs: number;
+  /** By container id. */
+  readonly #watches = new Map<string, Watch>();
+  /** One after another: a look that began before an event does not count as one after it. */
+  readonly #looks = new KeyedQueue<string>();
+  readonly #listeners = new Set<(exit: KernelExit) => void>();
+  readonly #closing = new AbortController();
+  #sinceSeconds: number;
+  #listening: Promise<void> | null = null;
+  #sweep: NodeJS.Timeout | null = null;
+
+  constructor(options: ContainerWatcherOptions) {
+    this.#engine = options.engine;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#sweepIntervalMs = options.sweepIntervalMs;
+    this.#sinceSeconds = Math.floor(options.clock.nowMs() / 1000) - OVERLAP_SECONDS;
+  }
+
+  /** Listens until `close`. Resolves at once: an engine that is away is waited for. */
+  open(): void {
+    this.#listening ??= this.#listen();
+    this.#sweep ??= setInterval(() => {
+      void this.#compare().catch(() => undefined);
+    }, this.#sweepIntervalMs).unref();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.#sweep) clearInterval(this.#sweep);
+    await this.#listening;
+    await this.#looks.idle();
+    this.#watches.clear();
+    this.#listeners.clear();
+  }
+
+  onExit(listener: (exit: KernelExit) => void): () => void {
+    // Distinct for each call, even with the same function.
+    const own = (exit: KernelExit) => {
+      listener(exit);
+    };
+    this.#listeners.add(own);
+    return () => {
+      this.#listeners.delete(own);
+    };
+  }
+
+  /** Also for one that is watched already. */
+  watch(handle: KernelHandle): void {
+    if (this.#closing.signal.aborted || this.#watches.has(handle.containerId)) return;
+    this.#watches.set(handle.containerId, { handle, ended: deferred() });
+  }
+
+  /** For a container that is started anew, or whose end concerns nobody. */
+  forget(handle: KernelHandle): void {
+    this.#watches.delete(handle.containerId);
+  }
+
+  /** Looks at a watched container and reports its end if it has ended. @returns whether it has. */
+  async look(handle: KernelHandle): Promise<boolean> {
+    await this.#look(handle.containerId);
+    return !this.#watches.has(handle.containerId);
+  }
+
+  /** Waits until the end of a watched container has been reported, at most so long. @returns whether it has. */
+  async ended(handle: KernelHandle, timeoutMs: number): Promise<boolean> {
+    const deadline = this.#clock.monotonicMs() + timeoutMs;
+    for (let pauseMs = 20; ; pauseMs = Math.min(2 * pauseMs, 500)) {
+      const watch = this.#watches.get(handle.containerId);
+      if (!watch) return true;
+      // The event comes first as a rule; an engine that cannot tell is asked.
+      const leftMs = deadline - this.#clock.monotonicMs();
+      if (leftMs <= 0) return false;
+      const pause = new AbortController();
+      await Promise.race([
+        watch.ended.promise,
+        wait(Math.min(pauseMs, leftMs), undefined, { signal: pause.signal }).catch(() => undefined),
+      ]);
+      pause.abort();
+      await this.#look(handle.containerId).catch((error: unknown) => {
+        this.#warn(handle, 'cannot look at a container', error);
+      });
+    }
+  }
+
+  async #listen(): Promise<void> {
+    const { signal } = this.#closing;
+    let pauseMs = FIRST_PAUSE_MS;
+    let complained = false;
+    const closed = () => signal.aborted;
+    while (!closed()) {
+      const attempt = new AbortController();
+      try {
+        const events = await this.#engine.events(
+          OWNER_LABEL,
+          this.#sinceSeconds,
+          AbortSignal.any([signal, attempt.signal]),
+        );
+        await this.#compare();
+        pauseMs = FIRST_PAUSE_MS;
+        if (complained) this.#logger.info('the container engine is back');
+        complained = false;
+        for await (const event of events) this.#hear(event);
+        if (!closed()) this.#logger.warn('the container engine has ended its stream of events');
+      } catch (error) {
+        if (closed()) return;
+        if (!complained)
+          this.#logger.warn('the container engine cannot be listened to', { error: messageOf(error) });
+        complained = true;
+      } finally {
+        attempt.abort();
+      }
+      await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+    }
+  }
+
+  #hear(event: EngineEvent): void {
+    this.#sinceSeconds = Math.max(this.#sinceSeconds, event.time);
+    const watch = this.#watches.get(event.Actor.ID);
+    if (!watch) return;
+    if (event.Action === 'oom') {
+      const { agentId, kernelId } = watch.handle;
+      this.#logger.warn('a kernel has run out of memory', { agentId, kernelId });
+      return;
+    }
+    this.#look(event.Actor.ID).catch((error: unknown) => {
+      this.#warn(watch.handle, 'cannot look at a container', error);
+    });
+  }
+
+  /** Looks at every watched container that the engine does not list as active. */
+  async #compare(): Promise<void> {
+    if (this.#watches.size === 0) return;
+    const before = [...this.#watches.keys()];
+    const listed = await this.#engine.list([OWNER_LABEL]);
+    const active = new Set(listed.filter(({ State }) => State === 'running').map(({ Id }) => Id));
+    for (const id of before) if (!active.has(id)) await this.#look(id);
+  }
+
+  #look(id: string): Promise<void> {
+    return this.#looks.run(id, () => this.#lookOnce(id));
+  }
+
+  async #lookOnce(id: string): Promise<void> {
+    const watch = this.#watches.get(id);
+    if (!watch || this.#closing.signal.aborted) return;
+    const container = await this.#engine.inspect(id);
+    // Forgotten or replaced meanwhile?
+    if (this.#watches.get(id) !== watch || (container !== null && isActive(container))) return;
+    const outcome = container === null ? REMOVED : outcomeOf(container);
+    this.#watches.delete(id);
+    for (const listener of [...this.#listeners])
+      try {
+        listener({ handle: watch.handle, ...outcome });
+      } catch (error) {
+        this.#warn(watch.handle, 'a listener to kernel exits failed', error);
+      }
+    watch.ended.resolve(outcome);
+  }
+
+  #warn({ agentId, kernelId }: KernelHandle, message: string, error: unknown): void {
+    this.#logger.warn(message, { agentId, kernelId, error: messageOf(error) });
+  }
+}

@@ -1,0 +1,442 @@
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { isAbsolute, relative } from 'node:path';
+import { z } from 'zod';
+import { systemClock, type Clock } from '../../core/clock.js';
+import { CancelledError, hasCode, messageOf } from '../../core/errors.js';
+import type { AgentId } from '../../core/ids.js';
+import { KeyedQueue } from '../../core/keyed-queue.js';
+import type { Logger } from '../../core/logger.js';
+import type {
+  BackendFiles,
+  BackendImages,
+  BackendNetworks,
+  KernelBackend,
+  KernelExit,
+  KernelHandle,
+  KernelPlan,
+  KernelProcessState,
+  RunnerEndpoints,
+} from '../backend.js';
+import { WorkFiles } from '../files/work-files.js';
+import {
+  containerNameOf,
+  containerSpecOf,
+  type ContainerSettings,
+  type Hardening,
+} from './container-spec.js';
+import { ContainerWatcher } from './container-watcher.js';
+import { Engine, statusOf } from './engine.js';
+import type { Container } from './engine-schemas.js';
+import {
+  ContainerStartError,
+  ContainerStopError,
+  DockerUnavailableError,
+  ImageMissingError,
+  KernelContainerExistsError,
+  KernelContainerMissingError,
+  MountRefusedError,
+} from './errors.js';
+import { isActive, outcomeOf } from './exit-outcome.js';
+import { findHostDevices, findHostMounts, findOwnLimits } from './host-facts.js';
+import { DockerImages } from './images.js';
+import {
+  adoptedHandle,
+  foldersOf,
+  handleFromLabels,
+  KERNEL_LABEL,
+  labelsOf,
+  loopback,
+  OWNER_LABEL,
+  stateOf,
+  type ContainerState,
+} from './kernel-labels.js';
+import { DockerNetworks } from './networks.js';
+import { buildRunnerVolume, openRunnerVolume } from './runner-volume.js';
+
+export interface DockerBackendOptions {
+  /** The engine's socket. Default: what `DOCKER_HOST` says, or `/var/run/docker.sock`. */
+  readonly socketPath?: string;
+  /**
+   * What kernels get as `/opt/kernel`: made at `open` below `root` from this program's Node.js and the bundled
+   * runner, unless it is there; or one that was made before.
+   */
+  readonly runnerVolume:
+    | { readonly root: string; readonly runnerPath: string; readonly nodePath?: string }
+    | { readonly directory: string };
+  /** Log files of a container (`container-logs`). Default: driver `local`, 10 MiB. */
+  readonly logs?: Partial<ContainerSettings['logs']>;
+  /** Default `original`. */
+  readonly hardening?: Hardening;
+  /** Most processes and threads of one kernel. Default: no limit, 4096 with `strict`. */
+  readonly pidsLimit?: number | null;
+  /** Path of a seccomp profile. Default: the engine's own profile. */
+  readonly seccompProfilePath?: string;
+  /** `container.alternative-bridge`. Default: the engine's default bridge. */
+  readonly defaultNetwork?: string;
+  /** Folders may be mounted from below these directories only. Default: from anywhere. */
+  readonly allowedMountRoots?: readonly string[];
+  /** JSON files with container options that are merged over ours, in this order; absent ones are skipped. */
+  readonly overridePaths?: readonly string[];
+  /** How long a killed container may take to be gone. Default 30 s. */
+  readonly killDeadlineMs?: number;
+  /** How long the engine may take for what it answers at once. Default 30 s; three times that for create, start, remove. */
+  readonly engineDeadlineMs?: number;
+  /** How often watched containers are looked at although no event said so. Default 30 s. */
+  readonly sweepIntervalMs?: number;
+  /** How many entries one file listing shows at most. Default 10,000. */
+  readonly listMaxEntries?: number;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+}
+
+const STRICT_PIDS_LIMIT = 4096;
+const LOG_MAX_BYTES = 10 * 1024 * 1024;
+
+/**
+ * Runs kernels as containers of a Docker engine on this machine. All that it must remember stands in the
+ * containers' labels, so that a daemon that knows nothing finds its kernels; one without our labels is taken over
+ * from the original if it is a kernel of the same owner.
+ */
+export class DockerBackend implements KernelBackend {
+  readonly kind = 'docker';
+  readonly images: BackendImages;
+  readonly networks: BackendNetworks;
+  readonly files: BackendFiles;
+
+  readonly #options: DockerBackendOptions;
+  readonly #logger: Logger;
+  readonly #engine: Engine;
+  readonly #watcher: ContainerWatcher;
+  readonly #queue = new KeyedQueue<string>();
+  /** Container id -> when the start began that was cancelled: what it ran after that does not count. */
+  readonly #cancelledStarts = new Map<string, string>();
+  #settings: ContainerSettings | null = null;
+
+  constructor(options: DockerBackendOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    const quickMs = options.engineDeadlineMs ?? 30_000;
+    this.#engine = new Engine({ socketPath: options.socketPath ?? null, quickMs, slowMs: 3 * quickMs });
+    this.#watcher = new ContainerWatcher({
+      engine: this.#engine,
+      clock: options.clock ?? systemClock,
+      logger: options.logger,
+      sweepIntervalMs: options.sweepIntervalMs ?? 30_000,
+    });
+    this.images = new DockerImages(this.#engine);
+    this.networks = new DockerNetworks(this.#engine);
+    this.files = new WorkFiles({
+      placesOf: (handle) => {
+        const { work, folders, uid, gid } = stateOf(handle);
+        return { work, folders, view: 'mounted', uid, gid };
+      },
+      listMaxEntries: options.listMaxEntries ?? 10_000,
+    });
+  }
+
+  /** @throws DockerUnavailableError when the engine does not answer, RunnerVolumeError */
+  async open(): Promise<void> {
+    const { engine, api } = await this.#engine.version();
+    this.#settings = await this.#findSettings();
+    this.#logger.info('the container engine answers', {
+      engine,
+      api,
+      runnerVolume: this.#settings.runner.directory,
+    });
+    this.#watcher.open();
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.idle();
+    await this.#watcher.close();
+    this.#settings = null;
+  }
+
+  onExit(listener: (exit: KernelExit) => void): () => void {
+    return this.#watcher.onExit(listener);
+  }
+
+  /**
+   * @throws KernelContainerExistsError when the kernel is there already, ImageMissingError, MountRefusedError,
+   * ContainerStartError for an unusable plan.
+   */
+  create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
+    return this.#queue.run(plan.kernelId, () => this.#create(plan, signal));
+  }
+
+  start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
+    return this.#queue.run(handle.kernelId, () => this.#start(handle, signal));
+  }
+
+  /** @throws ContainerStopError when the container outlives its kill. */
+  async stop(handle: KernelHandle, options: { readonly graceMs: number }): Promise<void> {
+    // Not through the queue: an impatient second stop must not wait for the patience of the first.
+    await this.#queue.run(handle.kernelId, () => Promise.resolve());
+    await this.#stop(handle, options.graceMs);
+  }
+
+  remove(handle: KernelHandle): Promise<void> {
+    return this.#queue.run(handle.kernelId, async () => {
+      await this.#stop(handle, 0);
+      await this.#engine.remove(handle.containerId);
+      // Also fine was "removal is already in progress": gone means gone.
+      await this.#untilRemoved(handle);
+      this.#cancelledStarts.delete(handle.containerId);
+    });
+  }
+
+  async inspect(handle: KernelHandle): Promise<KernelProcessState> {
+    const container = await this.#engine.inspect(handle.containerId);
+    if (container === null) return { status: 'missing' };
+    if (isActive(container)) {
+      this.#watcher.watch(handle);
+      return { status: 'running', endpoints: endpointsOf(handle) };
+    }
+    await this.#watcher.look(handle);
+    if (this.#cancelledStarts.get(container.Id) === container.State.StartedAt)
+      return { status: 'exited', exitCode: null, detail: 'its start was cancelled' };
+    const { exitCode, detail } = outcomeOf(container);
+    return { status: 'exited', exitCode, detail };
+  }
+
+  async list(owner: AgentId): Promise<readonly KernelHandle[]> {
+    const handles: KernelHandle[] = [];
+    for (const { Id, Labels } of await this.#engine.list([`${OWNER_LABEL}=${owner}`]))
+      try {
+        const handle = handleFromLabels(Id, Labels) ?? (await this.#adopt(Id));
+        if (handle !== null) handles.push(handle);
+      } catch (error) {
+        this.#logger.error('the labels of a kernel container are unreadable', {
+          agentId: owner,
+          containerId: Id,
+          error: messageOf(error),
+        });
+      }
+    return handles;
+  }
+
+  logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {
+    return this.#engine.logs(handle.containerId, options.maxBytes);
+  }
+
+  async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
+    const settings = this.#require();
+    throwIfCancelled(signal, plan);
+    for (const directory of [plan.scratch.work, plan.scratch.config])
+      if (!(await stat(directory).catch(() => null))?.isDirectory())
+        throw new ContainerStartError(`kernel ${plan.kernelId} has no directory at ${directory}`);
+    await this.#checkMounts(plan);
+    const present = await this.#engine.list([`${KERNEL_LABEL}=${plan.kernelId}`]);
+    if (present.length > 0) throw alreadyThere(plan);
+    throwIfCancelled(signal, plan);
+    const state = stateFor(plan, settings);
+    const labels = labelsOf(plan, state);
+    const spec = containerSpecOf(plan, labels, settings);
+    const id = await this.#engine.create(containerNameOf(plan), spec).catch((error: unknown) => {
+      throw creationFailure(plan, error);
+    });
+    if (signal.aborted) {
+      await this.#engine.remove(id);
+      throwIfCancelled(signal, plan);
+    }
+    const handle = handleFromLabels(id, labels);
+    if (handle === null) throw new ContainerStartError(`kernel ${plan.kernelId} has no labels`);
+    return handle;
+  }
+
+  async #start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
+    this.#require();
+    const { containerId } = handle;
+    throwIfCancelled(signal, handle);
+    const before = await this.#engine.inspect(containerId);
+    if (before === null) throw isMissing(handle);
+    // What comes from a journal names what is started.
+    if (before.Config.Labels[KERNEL_LABEL] !== handle.kernelId) throw isMissing(handle);
+    if (isActive(before)) {
+      this.#watcher.watch(handle);
+      return endpointsOf(handle);
+    }
+    await this.#watcher.look(handle);
+    throwIfCancelled(signal, handle);
+    await this.#engine.start(containerId).catch((error: unknown) => {
+      throw statusOf(error) === 404 && /no such container/i.test(messageOf(error))
+        ? isMissing(handle)
+        : new ContainerStartError(`kernel ${handle.kernelId}: ${messageOf(error)}`, { cause: error });
+    });
+    if (signal.aborted) await this.#undoStart(handle);
+    throwIfCancelled(signal, handle);
+    this.#cancelledStarts.delete(containerId);
+    this.#watcher.watch(handle);
+    // It may have ended before it was watched.
+    await this.#watcher.look(handle);
+    return endpointsOf(handle);
+  }
+
+  /** Nobody has been told that it started, so nobody is told that it ended. */
+  async #undoStart(handle: KernelHandle): Promise<void> {
+    this.#watcher.forget(handle);
+    await this.#engine.kill(handle.containerId, 'SIGKILL');
+    const container = await this.#untilInactive(handle);
+    if (container !== null) this.#cancelledStarts.set(container.Id, container.State.StartedAt);
+  }
+
+  async #stop(handle: KernelHandle, graceMs: number): Promise<void> {
+    const { containerId } = handle;
+    const container = await this.#engine.inspect(containerId);
+    if (container === null || !isActive(container)) {
+      await this.#watcher.look(handle);
+      return;
+    }
+    this.#watcher.watch(handle);
+    if (graceMs > 0) {
+      await this.#engine.kill(containerId, 'SIGINT');
+      if (await this.#watcher.ended(handle, graceMs)) return;
+    }
+    await this.#engine.kill(containerId, 'SIGKILL');
+    if (!(await this.#watcher.ended(handle, this.#killDeadlineMs()))) throw this.#stuck(handle);
+  }
+
+  async #untilInactive(handle: KernelHandle): Promise<Container | null> {
+    return this.#poll(handle, (container) => container === null || !isActive(container));
+  }
+
+  async #untilRemoved(handle: KernelHandle): Promise<void> {
+    await this.#poll(handle, (container) => container === null);
+  }
+
+  async #poll(
+    handle: KernelHandle,
+    isSo: (container: Container | null) => boolean,
+  ): Promise<Container | null> {
+    const clock = this.#options.clock ?? systemClock;
+    const deadline = clock.monotonicMs() + this.#killDeadlineMs();
+    for (let pauseMs = 20; ; pauseMs = Math.min(2 * pauseMs, 500)) {
+      const container = await this.#engine.inspect(handle.containerId);
+      if (isSo(container)) return container;
+      if (clock.monotonicMs() >= deadline) throw this.#stuck(handle);
+      await clock.sleep(pauseMs);
+    }
+  }
+
+  async #adopt(id: string): Promise<KernelHandle | null> {
+    const container = await this.#engine.inspect(id);
+    return container === null ? null : adoptedHandle(container);
+  }
+
+  async #checkMounts(plan: KernelPlan): Promise<void> {
+    const roots = this.#options.allowedMountRoots;
+    if (roots === undefined) return;
+    for (const { source } of plan.mounts) {
+      // Through links: what counts is what the kernel would see.
+      const real = isAbsolute(source) ? await realpath(source).catch(() => source) : null;
+      if (real !== null && !roots.some((root) => isBelow(root, real)))
+        throw new MountRefusedError(
+          `kernel ${plan.kernelId}: folder ${source} lies outside of the directories that kernels may see`,
+        );
+    }
+  }
+
+  async #findSettings(): Promise<ContainerSettings> {
+    const { runnerVolume, logs, hardening = 'original', pidsLimit, seccompProfilePath } = this.#options;
+    const runner =
+      'directory' in runnerVolume
+        ? await openRunnerVolume(runnerVolume.directory)
+        : await buildRunnerVolume(runnerVolume);
+    return {
+      runner,
+      ownIdentity: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+      ownLimits: await findOwnLimits(),
+      hostMounts: await findHostMounts(),
+      hostDevices: await findHostDevices(),
+      logs: { driver: 'local', maxBytes: LOG_MAX_BYTES, ...logs },
+      hardening,
+      pidsLimit: pidsLimit === undefined ? (hardening === 'strict' ? STRICT_PIDS_LIMIT : null) : pidsLimit,
+      seccompProfile: seccompProfilePath === undefined ? null : await readFile(seccompProfilePath, 'utf8'),
+      defaultNetwork: this.#options.defaultNetwork ?? null,
+      overrides: await readOverrides(this.#options.overridePaths ?? []),
+    };
+  }
+
+  #killDeadlineMs(): number {
+    return this.#options.killDeadlineMs ?? 30_000;
+  }
+
+  #stuck(handle: KernelHandle): ContainerStopError {
+    return new ContainerStopError(
+      `container ${handle.containerId} of kernel ${handle.kernelId} is still there ${String(this.#killDeadlineMs())} ms after it was killed: look at the engine`,
+      { retryable: true },
+    );
+  }
+
+  #require(): ContainerSettings {
+    if (this.#settings === null) throw new DockerUnavailableError('the docker backend is not open');
+    return this.#settings;
+  }
+}
+
+function stateFor(plan: KernelPlan, settings: ContainerSettings): ContainerState {
+  const { uid, gid } = plan.identity;
+  // Only root can give a file to somebody.
+  const mayGive = settings.ownIdentity.uid === 0 && uid !== null;
+  return {
+    work: plan.scratch.work,
+    folders: foldersOf(plan.mounts),
+    uid: mayGive ? uid : null,
+    gid: mayGive ? (gid ?? uid) : null,
+    replIn: loopback(plan.replInPort),
+    replOut: loopback(plan.replOutPort),
+  };
+}
+
+function endpointsOf(handle: KernelHandle): RunnerEndpoints {
+  const { replIn, replOut } = stateOf(handle);
+  return { replIn, replOut };
+}
+
+function creationFailure(plan: KernelPlan, error: unknown): unknown {
+  const status = statusOf(error);
+  if (status === 409) return alreadyThere(plan, error);
+  if (status === 404)
+    return new ImageMissingError(`image ${plan.imageCanonical} is not on this machine: pull it first`, {
+      cause: error,
+    });
+  if (status === 400)
+    return new ContainerStartError(`kernel ${plan.kernelId}: ${messageOf(error)}`, { cause: error });
+  return error;
+}
+
+const alreadyThere = (plan: KernelPlan, cause?: unknown) =>
+  new KernelContainerExistsError(`kernel ${plan.kernelId} has a container already: remove it first`, {
+    cause,
+  });
+
+const isMissing = (handle: KernelHandle) =>
+  new KernelContainerMissingError(
+    `the container of kernel ${handle.kernelId} is not here: it was removed or never created`,
+  );
+
+function throwIfCancelled(signal: AbortSignal, { kernelId }: { readonly kernelId: string }): void {
+  if (signal.aborted) throw new CancelledError(`kernel ${kernelId}: cancelled`);
+}
+
+function isBelow(root: string, path: string): boolean {
+  const way = relative(root, path);
+  return way === '' || (!way.startsWith('..') && !isAbsolute(way));
+}
+
+/** @throws DockerUnavailableError for a file that is there and unusable. */
+async function readOverrides(
+  paths: readonly string[],
+): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const overrides: Record<string, unknown>[] = [];
+  for (const path of paths)
+    try {
+      overrides.push(z.record(z.string(), z.unknown()).parse(JSON.parse(await readFile(path, 'utf8'))));
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) continue;
+      throw new DockerUnavailableError(`${path} does not hold container options: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  return overrides;
+}

@@ -1,0 +1,68 @@
+import { z } from 'zod';
+
+/** What the engine says, as far as it is used here. Podman leaves out some of it. */
+
+const labels = z
+  .record(z.string(), z.string())
+  .nullish()
+  .transform((value) => value ?? {});
+
+const mounts = z
+  .array(
+    z.object({
+      Type: z.string().optional(),
+      Source: z.string().optional(),
+      Destination: z.string(),
+      RW: z.boolean().default(true),
+    }),
+  )
+  .nullish()
+  .transform((value) => value ?? []);
+
+const bindings = z
+  .record(z.string(), z.array(z.object({ HostIp: z.string().optional(), HostPort: z.string() })).nullable())
+  .nullish()
+  .transform((value) => value ?? {});
+
+export const containerSchema = z.object({
+  Id: z.string(),
+  State: z.object({
+    Status: z.string(),
+    ExitCode: z.number().default(0),
+    OOMKilled: z.boolean().default(false),
+    Error: z.string().default(''),
+    StartedAt: z.string().default(''),
+  }),
+  Config: z.object({ Labels: labels, User: z.string().default('') }),
+  HostConfig: z.object({ PortBindings: bindings }),
+  Mounts: mounts,
+});
+/** One container, as an inspection shows it. */
+export type Container = z.infer<typeof containerSchema>;
+
+export const listedContainersSchema = z.array(
+  z.object({ Id: z.string(), State: z.string(), Labels: labels }),
+);
+export type ListedContainer = z.infer<typeof listedContainersSchema>[number];
+
+export const createdSchema = z.object({ Id: z.string() });
+export const imageSchema = z.object({ Id: z.string() });
+export const networksSchema = z.array(z.object({ Name: z.string(), Id: z.string() }));
+export const versionSchema = z.object({
+  Version: z.string().default('unknown'),
+  ApiVersion: z.string().default('unknown'),
+});
+
+export const eventSchema = z.object({
+  /** Seconds since the epoch, by the engine's clock. */
+  time: z.number(),
+  Action: z.string(),
+  Actor: z.object({ ID: z.string() }),
+});
+export type EngineEvent = z.infer<typeof eventSchema>;
+
+/** One record of a pull's progress. */
+export const progressSchema = z.object({
+  error: z.string().optional(),
+  errorDetail: z.object({ message: z.string().optional() }).optional(),
+});

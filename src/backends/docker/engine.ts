@@ -1,0 +1,285 @@
+import { Agent } from 'node:http';
+import Docker from 'dockerode';
+import { z } from 'zod';
+import { deferred, within } from '../../core/async.js';
+import { hasCode, isSpleniumError, messageOf } from '../../core/errors.js';
+import type { ContainerSpec } from './container-spec.js';
+import {
+  containerSchema,
+  createdSchema,
+  eventSchema,
+  imageSchema,
+  listedContainersSchema,
+  networksSchema,
+  versionSchema,
+  type Container,
+  type EngineEvent,
+  type ListedContainer,
+} from './engine-schemas.js';
+import { DockerUnavailableError, EngineError } from './errors.js';
+import { jsonLines } from './json-lines.js';
+
+export interface EngineOptions {
+  /** Path of the engine's socket. Null: what `DOCKER_HOST` says, or the usual place. */
+  readonly socketPath: string | null;
+  /** For what an engine answers at once. Default 30 s. */
+  readonly quickMs?: number;
+  /** For creating, starting and removing. Default 90 s. */
+  readonly slowMs?: number;
+}
+
+export interface RegistryLogin {
+  readonly username: string;
+  readonly password: string;
+  readonly serveraddress: string;
+}
+
+/**
+ * The calls to the container engine. Each has a deadline, so that an engine that hangs is an error and not a wait;
+ * what comes back is checked. "Not there" and "already so" are answers where the caller may expect them.
+ *
+ * Every method throws DockerUnavailableError when the engine cannot be reached, TimeoutError when it does not
+ * answer, EngineError when it refuses.
+ */
+export class Engine {
+  readonly #docker: Docker;
+  readonly #quickMs: number;
+  readonly #slowMs: number;
+
+  constructor(options: EngineOptions) {
+    // A connection that is kept would be a dead one after the engine's restart.
+    const agent = new Agent({ keepAlive: false });
+    const place = options.socketPath === null ? {} : { socketPath: options.socketPath, host: undefined };
+    const settings = { ...place, agent };
+    this.#docker = new Docker(settings);
+    this.#quickMs = options.quickMs ?? 30_000;
+    this.#slowMs = options.slowMs ?? 90_000;
+  }
+
+  async version(): Promise<{ readonly engine: string; readonly api: string }> {
+    const answer = await this.#quick('asking the engine for its version', () => this.#docker.version());
+    const { Version, ApiVersion } = versionSchema.parse(answer);
+    return { engine: Version, api: ApiVersion };
+  }
+
+  /**
+   * Not cancellable: a container that the engine makes although nobody waits any more would be left over. One that
+   * comes after the deadline is removed when it comes.
+   */
+  async create(name: string, spec: ContainerSpec): Promise<string> {
+    const answer = this.#docker
+      .createContainer({ name, ...spec })
+      .then((made) => createdSchema.parse({ Id: made.id }).Id);
+    try {
+      return await within(answer, { timeoutMs: this.#slowMs, what: `creating container ${name}` });
+    } catch (error) {
+      if (isSpleniumError(error, 'TIMEOUT')) answer.then((id) => this.remove(id)).catch(() => undefined);
+      throw engineFailure(`creating container ${name}`, error);
+    }
+  }
+
+  /** Also fine for one that runs. */
+  async start(id: string): Promise<void> {
+    await this.#call('starting a container', this.#slowMs, [304], (abortSignal) =>
+      this.#docker.getContainer(id).start({ abortSignal }),
+    );
+  }
+
+  /** Also fine for one that does not run or is not there. */
+  async kill(id: string, signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
+    await this.#call(`sending ${signal} to a container`, this.#quickMs, [404, 409], (abortSignal) =>
+      this.#docker.getContainer(id).kill({ signal, abortSignal }),
+    );
+  }
+
+  /** With its anonymous volumes. Also fine for one that is gone or going. */
+  async remove(id: string): Promise<void> {
+    await this.#call('removing a container', this.#slowMs, [404, 409], (abortSignal) =>
+      this.#docker.getContainer(id).remove({ force: true, v: true, ...{ abortSignal } }),
+    );
+  }
+
+  /** Null when there is none. */
+  async inspect(id: string): Promise<Container | null> {
+    const answer = await this.#call('inspecting a container', this.#quickMs, [404], (abortSignal) =>
+      this.#docker.getContainer(id).inspect({ abortSignal }),
+    );
+    return answer === null ? null : containerSchema.parse(answer);
+  }
+
+  /** All that carry the labels, alive or dead; `NAME` or `NAME=value`. */
+  async list(labels: readonly string[]): Promise<readonly ListedContainer[]> {
+    const answer = await this.#quick('listing containers', (abortSignal) =>
+      this.#docker.listContainers({ all: true, filters: { label: [...labels] }, abortSignal }),
+    );
+    return listedContainersSchema.parse(answer);
+  }
+
+  /** The last `maxBytes` of a container with a terminal; empty when it is gone. */
+  async logs(id: string, maxBytes: number): Promise<Uint8Array> {
+    // Not dockerode's own `logs`: it reads what looks like JSON as JSON.
+    const answer = await this.#call(
+      'reading the log of a container',
+      this.#slowMs,
+      [404, 409],
+      async (abortSignal) => {
+        const query = `follow=false&stdout=true&stderr=true&tail=${String(maxBytes)}`;
+        const stream = await this.#dial({
+          path: `/containers/${id}/logs?${query}`,
+          method: 'GET',
+          abortSignal,
+        });
+        let chunks: Uint8Array[] = [];
+        let length = 0;
+        for await (const chunk of stream) {
+          chunks.push(chunk as Uint8Array);
+          length += (chunk as Uint8Array).length;
+          if (length > 2 * maxBytes + 65_536) {
+            chunks = [Buffer.concat(chunks).subarray(-maxBytes)];
+            length = maxBytes;
+          }
+        }
+        return maxBytes === 0 ? Buffer.alloc(0) : Buffer.concat(chunks).subarray(-maxBytes);
+      },
+    );
+    return answer instanceof Uint8Array ? answer : new Uint8Array();
+  }
+
+  /**
+   * What happens to containers with the label, from the given second on. Ends or throws when the engine goes away.
+   * The signal ends it, too; there is no other deadline than for its beginning.
+   */
+  async events(
+    label: string,
+    sinceSeconds: number,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<EngineEvent>> {
+    const stream = await within(
+      this.#docker.getEvents({
+        since: sinceSeconds,
+        filters: { type: ['container'], event: ['die', 'destroy', 'oom'], label: [label] },
+        abortSignal: signal,
+      }),
+      { timeoutMs: this.#quickMs, signal, what: 'listening to the engine' },
+    ).catch((error: unknown) => {
+      throw engineFailure('listening to the engine', error);
+    });
+    return (async function* () {
+      for await (const value of jsonLines(stream as AsyncIterable<unknown>)) {
+        const event = eventSchema.safeParse(value);
+        if (event.success) yield event.data;
+      }
+    })();
+  }
+
+  /** The image's id, which is the digest of its configuration; null when it is not there. */
+  async imageId(canonical: string): Promise<string | null> {
+    const answer = await this.#call(`inspecting image ${canonical}`, this.#quickMs, [404], () =>
+      this.#docker.getImage(canonical).inspect(),
+    );
+    return answer === null ? null : imageSchema.parse(answer).Id;
+  }
+
+  /** The records of a pull's progress, in which the last may be an error. Has no deadline but the signal. */
+  async pull(
+    canonical: string,
+    login: RegistryLogin | null,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<unknown>> {
+    const options = { fromImage: canonical, abortSignal: signal };
+    const pulling: Promise<NodeJS.ReadableStream> =
+      login === null ? this.#docker.createImage(options) : this.#docker.createImage(login, options);
+    const stream = await pulling.catch((error: unknown) => {
+      throw engineFailure(`pulling image ${canonical}`, error);
+    });
+    return jsonLines(stream as AsyncIterable<unknown>);
+  }
+
+  async networkExists(name: string): Promise<boolean> {
+    const answer = await this.#quick('listing networks', (abortSignal) =>
+      this.#docker.listNetworks({ filters: { name: [name] }, abortSignal }),
+    );
+    // The filter takes parts of names.
+    return networksSchema.parse(answer).some((network) => network.Name === name);
+  }
+
+  async createNetwork(name: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.#call(`creating network ${name}`, this.#slowMs, [409], (abortSignal) =>
+      this.#docker.createNetwork({
+        Name: name,
+        Driver: 'bridge',
+        CheckDuplicate: true,
+        Labels: { ...labels },
+        ...{ abortSignal },
+      }),
+    );
+  }
+
+  /** Also fine for one that is not there. @throws EngineError when a container is connected to it. */
+  async removeNetwork(name: string): Promise<void> {
+    await this.#call(`removing network ${name}`, this.#slowMs, [404], (abortSignal) =>
+      this.#docker.getNetwork(name).remove({ abortSignal }),
+    );
+  }
+
+  #quick(what: string, run: (signal: AbortSignal) => Promise<unknown>): Promise<unknown> {
+    return this.#call(what, this.#quickMs, [], run);
+  }
+
+  /** Null for an HTTP status that counts as an answer. */
+  async #call(
+    what: string,
+    timeoutMs: number,
+    fine: readonly number[],
+    run: (signal: AbortSignal) => Promise<unknown>,
+  ): Promise<unknown> {
+    const controller = new AbortController();
+    const work = run(controller.signal);
+    work.catch(() => undefined);
+    try {
+      return await within(work, { timeoutMs, what });
+    } catch (error) {
+      controller.abort();
+      if (fine.some((status) => statusOf(error) === status)) return null;
+      throw engineFailure(what, error);
+    }
+  }
+
+  #dial(request: { readonly path: string; readonly method: string; readonly abortSignal: AbortSignal }) {
+    const { modem } = this.#docker as { modem: Docker['modem'] };
+    const answer = deferred<AsyncIterable<unknown>>();
+    const statusCodes = { 200: true, 404: 'no such container', 409: 'conflict', 500: 'server error' };
+    modem.dial({ ...request, isStream: true, statusCodes }, (error: unknown, stream: unknown) => {
+      if (error === null || error === undefined) answer.resolve(stream as AsyncIterable<unknown>);
+      else answer.reject(error);
+    });
+    return answer.promise;
+  }
+}
+
+/** HTTP status of an answer that was no success. */
+export function statusOf(error: unknown): number | null {
+  if (isSpleniumError(error, 'BACKEND_ENGINE_FAILED'))
+    return z.number().catch(0).parse(error.details['status']) || null;
+  const parsed = z.object({ statusCode: z.number() }).safeParse(error);
+  return parsed.success ? parsed.data.statusCode : null;
+}
+
+const UNREACHABLE = ['ECONNREFUSED', 'ENOENT', 'EACCES', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'ETIMEDOUT'];
+
+/** One of ours from whatever a call to the engine has failed with. */
+export function engineFailure(what: string, error: unknown): Error {
+  if (isSpleniumError(error)) return error;
+  const cause = { cause: error };
+  if (UNREACHABLE.some((code) => hasCode(error, code)))
+    return new DockerUnavailableError(
+      `${what}: the container engine cannot be reached (${messageOf(error)}): is it running, and may this user use its socket?`,
+      { ...cause, retryable: true },
+    );
+  const status = statusOf(error);
+  return new EngineError(`${what}: ${messageOf(error).trim()}`, {
+    ...cause,
+    retryable: status === null || status >= 500,
+    details: { status },
+  });
+}

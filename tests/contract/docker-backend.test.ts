@@ -1,0 +1,20 @@
+import { buildRunnerVolume } from '../../src/backends/docker/index.js';
+import { DockerBackendHarness } from '../support/docker-backend.js';
+import { describeWithEngine } from '../support/docker-engine.js';
+import { BUSYBOX_IMAGE, busyboxRoot } from '../support/docker-images.js';
+import { STUB_RUNNER } from '../support/stub-runner.js';
+import { describeBackendFiles } from './backend-files.contract.js';
+import { describeBackend } from './backend.contract.js';
+
+await describeWithEngine('on a real engine', (engine) => {
+  let volume: string;
+
+  beforeAll(async () => {
+    await engine.importImage(await busyboxRoot(), BUSYBOX_IMAGE);
+    volume = (await buildRunnerVolume({ root: `${engine.directory}/volumes`, runnerPath: STUB_RUNNER }))
+      .directory;
+  }, 120_000);
+
+  describeBackend('docker', () => DockerBackendHarness.make({ engine, volume }));
+  describeBackendFiles('docker', () => DockerBackendHarness.make({ engine, volume }));
+});

@@ -1,0 +1,67 @@
+import { execFileSync } from 'node:child_process';
+import { readFile, readdir, realpath } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { pack, type Pack } from 'tar-stream';
+import { findLibraries } from '../../src/backends/docker/dynamic-libraries.js';
+
+export const BUSYBOX_IMAGE = 'splenium-test/busybox:1';
+export const PYTHON_IMAGE = 'splenium-test/python:1';
+
+const onPath = (name: string): string =>
+  execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();
+
+const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n';
+
+function addDirectories(tar: Pack): void {
+  for (const name of ['bin', 'dev', 'etc', 'home', 'opt', 'proc', 'root', 'sys', 'usr', 'usr/bin', 'var'])
+    tar.entry({ name, type: 'directory', mode: 0o755 });
+  tar.entry({ name: 'tmp', type: 'directory', mode: 0o1777 });
+  tar.entry({ name: 'etc/passwd', mode: 0o644 }, PASSWD);
+  tar.entry({ name: 'etc/group', mode: 0o644 }, 'root:x:0:\n');
+}
+
+async function addBusybox(tar: Pack): Promise<void> {
+  tar.entry({ name: 'bin/busybox', mode: 0o755 }, await readFile(await realpath(onPath('busybox'))));
+  const applets = execFileSync('busybox', ['--list'], { encoding: 'utf8' }).trim().split('\n');
+  for (const applet of applets)
+    if (applet !== 'busybox') tar.entry({ name: `bin/${applet}`, type: 'symlink', linkname: 'busybox' });
+}
+
+/** A root file system of one program without any library: nothing of it can help the runner. */
+export async function busyboxRoot(): Promise<Pack> {
+  const tar = pack();
+  addDirectories(tar);
+  await addBusybox(tar);
+  tar.finalize();
+  return tar;
+}
+
+/** The same with this machine's Python, its C library and the standard library. */
+export async function pythonRoot(): Promise<Pack> {
+  const python = await realpath(onPath('python3'));
+  const ask = (expression: string): string =>
+    execFileSync(python, ['-S', '-c', `import sys, sysconfig; print(${expression})`], {
+      encoding: 'utf8',
+    }).trim();
+  const library = ask("sysconfig.get_path('stdlib')");
+  const dynamic = (await readdir(join(library, 'lib-dynload'))).map((name) =>
+    join(library, 'lib-dynload', name),
+  );
+  const { loader, libraries } = await findLibraries([python, ...dynamic]);
+  const tar = pack();
+  addDirectories(tar);
+  await addBusybox(tar);
+  const add = async (path: string, from = path) =>
+    void tar.entry({ name: path.slice(1), mode: 0o755 }, await readFile(from));
+  await add(loader);
+  for (const path of libraries) await add(`/lib/${basename(path)}`, path);
+  await add(`/usr/bin/${basename(python)}`, python);
+  tar.entry({ name: 'usr/bin/python3', type: 'symlink', linkname: basename(python) });
+  for (const entry of await readdir(library, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && !/__pycache__|\/(test|tests|idlelib|lib2to3|ensurepip|config-[^/]*)\//.test(path))
+      await add(path);
+  }
+  tar.finalize();
+  return tar;
+}
