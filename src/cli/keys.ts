@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { readPublicKeyFile, readSecretKeyFile, writeKeyFiles } from '../callosum/transport/certificates.js';
 import { generateKeyPair } from '../callosum/transport/keys.js';
-import type { CliContext } from './context.js';
+import { CommandFailure, EXIT, type CliContext } from './context.js';
 
 /** `splenium keys …`: CURVE key files in the layout of zmq.auth. No command ever prints a secret. */
 export function keysCommand(context: CliContext): Command {
@@ -16,6 +16,11 @@ export function keysCommand(context: CliContext): Command {
     .option('--force', 'replace existing files', false)
     .description('make a key pair: a public file to give away and a secret one (mode 0600) to keep')
     .action(async (directory: string, name: string, options: { readonly force: boolean }) => {
+      if (!/^[\w-][\w.-]*$/.test(name))
+        throw new CommandFailure(
+          `no base name: '${name}'; letters, digits, dots, hyphens and underscores`,
+          EXIT.usage,
+        );
       const target = resolve(context.cwd, directory);
       await mkdir(target, { recursive: true, mode: 0o700 });
       const pair = generateKeyPair();
