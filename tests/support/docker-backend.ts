@@ -135,7 +135,7 @@ class ContainedStub extends StubRunner {
   }
 
   override async ready(): Promise<StubFacts> {
-    const facts = await super.ready();
+    const facts = await eventually(() => super.ready(), PATIENT);
     return { ...facts, pid: await this.#hostPid(facts.pid) };
   }
 
@@ -158,9 +158,12 @@ class ContainedStub extends StubRunner {
       const pid = await this.#engine.hostPid(running.Id, inner);
       if (pid === null) throw new Error(`no process ${String(inner)} in the container`);
       return pid;
-    });
+    }, PATIENT);
   }
 }
+
+/** Four kernels that start at once on a busy machine take their time. */
+const PATIENT = { timeoutMs: 50_000 };
 
 const handedOut = new Set<number>();
 

@@ -66,7 +66,7 @@ export class DockerEngine {
     return Number(await readFile(join(this.directory, 'docker.pid'), 'utf8'));
   }
 
-  /** Kills the engine; its containers end with the new one unless it finds them again. */
+  /** Kills the engine; its containers go on. */
   async kill(): Promise<void> {
     const pid = await this.pid();
     process.kill(pid, 'SIGKILL');

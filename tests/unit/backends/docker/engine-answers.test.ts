@@ -1,0 +1,160 @@
+import { engineFailure, statusOf } from '../../../../src/backends/docker/engine.js';
+import { containerSchema } from '../../../../src/backends/docker/engine-schemas.js';
+import { isActive, outcomeOf } from '../../../../src/backends/docker/exit-outcome.js';
+import { parseLimits } from '../../../../src/backends/docker/host-facts.js';
+import { loginOf, tagged } from '../../../../src/backends/docker/images.js';
+import { jsonLines } from '../../../../src/backends/docker/json-lines.js';
+import type { ImageRequest } from '../../../../src/backends/backend.js';
+import { TimeoutError } from '../../../../src/core/errors.js';
+
+const container = (State: Record<string, unknown>) =>
+  containerSchema.parse({ Id: 'c', State, Config: {}, HostConfig: {}, Mounts: null });
+
+describe('how a container ended', () => {
+  test.each([
+    [
+      { Status: 'exited', ExitCode: 0 },
+      { exitCode: 0, oomKilled: false, detail: 'exited with status 0' },
+    ],
+    [
+      { Status: 'exited', ExitCode: 7 },
+      { exitCode: 7, oomKilled: false, detail: 'exited with status 7' },
+    ],
+    [
+      { Status: 'exited', ExitCode: 137 },
+      { exitCode: -9, oomKilled: false, detail: 'killed by signal 9' },
+    ],
+    [
+      { Status: 'exited', ExitCode: 137, OOMKilled: true },
+      { exitCode: -9, oomKilled: true, detail: 'killed by signal 9, out of memory' },
+    ],
+    // One process of the kernel ran out of memory, long before.
+    [
+      { Status: 'exited', ExitCode: 1, OOMKilled: true },
+      { exitCode: 1, oomKilled: false, detail: 'exited with status 1' },
+    ],
+    [
+      { Status: 'dead', ExitCode: 255 },
+      { exitCode: 255, oomKilled: false, detail: 'exited with status 255' },
+    ],
+    [
+      { Status: 'exited', ExitCode: 127, Error: 'no loader' },
+      { exitCode: 127, oomKilled: false, detail: 'exited with status 127: no loader' },
+    ],
+    [
+      { Status: 'created', ExitCode: 128, Error: 'port is taken' },
+      { exitCode: null, oomKilled: false, detail: 'created, never started' },
+    ],
+  ])('%j', (state, outcome) => {
+    expect(outcomeOf(container(state))).toEqual(outcome);
+  });
+
+  test.each([
+    ['running', true],
+    ['paused', true],
+    ['restarting', true],
+    ['created', false],
+    ['exited', false],
+    ['removing', false],
+    ['dead', false],
+  ])('%s: %s', (Status, active) => {
+    expect(isActive(container({ Status }))).toBe(active);
+  });
+});
+
+describe('streams of records', () => {
+  const read = async (...chunks: (string | Uint8Array)[]) => {
+    const values: unknown[] = [];
+    // eslint-disable-next-line @typescript-eslint/require-await
+    const stream = (async function* () {
+      yield* chunks;
+    })();
+    for await (const value of jsonLines(stream)) values.push(value);
+    return values;
+  };
+
+  test('lines are put together from pieces, in the middle of a character too', async () => {
+    const bytes = Buffer.from('{"a":"é"}\r\n');
+    expect(await read('{"x":', '1}\n{"y":2}\n\n', bytes.subarray(0, 7), bytes.subarray(7), '[3]')).toEqual([
+      { x: 1 },
+      { y: 2 },
+      { a: 'é' },
+      [3],
+    ]);
+  });
+  test('no JSON is an error', async () => {
+    await expect(read('{"a":1}\n<html>\n')).rejects.toMatchObject({ name: 'SyntaxError' });
+  });
+  test('a line without an end is an error before it fills the memory', async () => {
+    await expect(read('"', 'x'.repeat(1024 * 1024))).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+  });
+});
+
+describe('failures of calls', () => {
+  test('an engine that is not there says what to look at', () => {
+    const error = engineFailure(
+      'listing',
+      Object.assign(new Error('connect ECONNREFUSED /s'), { code: 'ECONNREFUSED' }),
+    );
+    expect(error).toMatchObject({ code: 'BACKEND_UNAVAILABLE', retryable: true });
+    expect(error.message).toContain('listing: the container engine cannot be reached');
+  });
+  test('a refusal keeps its status', () => {
+    const error = engineFailure(
+      'creating',
+      Object.assign(new Error('(HTTP code 409) conflict '), { statusCode: 409 }),
+    );
+    expect(error).toMatchObject({ code: 'BACKEND_ENGINE_FAILED', retryable: false });
+    expect(statusOf(error)).toBe(409);
+    expect(engineFailure('x', Object.assign(new Error('busy'), { statusCode: 500 }))).toMatchObject({
+      retryable: true,
+    });
+  });
+  test('ours go through', () => {
+    const error = new TimeoutError('slow');
+    expect(engineFailure('x', error)).toBe(error);
+    expect(statusOf(error)).toBeNull();
+  });
+});
+
+describe('images', () => {
+  test('without a tag the latest is meant', () => {
+    expect(tagged('a/b')).toBe('a/b:latest');
+    expect(tagged('host:5000/a/b')).toBe('host:5000/a/b:latest');
+    expect(tagged('host:5000/a/b:1')).toBe('host:5000/a/b:1');
+    expect(tagged('a@sha256:00')).toBe('a@sha256:00');
+  });
+  test('only a complete login is sent', () => {
+    const image: ImageRequest = {
+      canonical: 'r/a:1',
+      digest: 'sha256:1',
+      architecture: 'x86_64',
+      isLocal: false,
+      autoPull: 'digest',
+      registry: null,
+    };
+    const login = (username: string | null, password: string | null) =>
+      loginOf({ ...image, registry: { name: 'r', username, password } });
+    expect(loginOf(image)).toBeNull();
+    expect(login('u', null)).toBeNull();
+    expect(login('u', '')).toBeNull();
+    expect(login('', 'p')).toBeNull();
+    expect(login('u', 'p')).toEqual({ username: 'u', password: 'p', serveraddress: 'r' });
+  });
+});
+
+test('limits of a process', () => {
+  const text = [
+    'Limit                     Soft Limit           Hard Limit           Units     ',
+    'Max open files            20000                1048576              files     ',
+    'Max locked memory         8388608              unlimited            bytes     ',
+  ].join('\n');
+  expect(parseLimits(text)).toEqual({
+    nofile: { soft: 20_000, hard: 1_048_576 },
+    memlock: { soft: 8_388_608, hard: null },
+  });
+  expect(parseLimits('')).toEqual({
+    nofile: { soft: null, hard: null },
+    memlock: { soft: null, hard: null },
+  });
+});
