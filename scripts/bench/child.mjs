@@ -19,6 +19,10 @@ export class Child {
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   /** Sends one value and returns the answer. */
   async ask(question) {
     this.#process.stdin.write(`${JSON.stringify(question)}\n`);
@@ -29,7 +33,7 @@ export class Child {
 
   /** CPU time of all its threads so far, in milliseconds, to the next 10. */
   cpuMs() {
-    const stat = readFileSync(`/proc/${this.#process.pid}/stat`, 'latin1');
+    const stat = readFileSync(`/proc/${this.pid}/stat`, 'latin1');
     // The second field is the name in parentheses, which may hold blanks; utime and stime are the 14th and 15th.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;

@@ -70,8 +70,8 @@ export class Callee {
     const call = new Call(peer, id, payload.length);
     this.#inFlight.add(call);
     this.#showInFlight();
-    this.#startDeadline(call);
     this.#options.scheduler.run(call, () => this.#execute(call, payload));
+    if (!call.answered) this.#startDeadline(call);
   }
 
   /** Answers a FUNCTION whose header could be read but nothing more. */
@@ -128,19 +128,39 @@ export class Callee {
     this.#answer(call, { type: 'FAILURE', id: call.id, description: this.#options.describeError(reason) });
   }
 
-  async #execute(call: Call, payload: Uint8Array): Promise<void> {
-    if (call.answered) return;
+  /** Answers before it returns where the handler has its result at once. */
+  #execute(call: Call, payload: Uint8Array): Promise<void> | undefined {
+    if (call.answered) return undefined;
     call.started = true;
-    let reply: Message;
+    let result: unknown;
     try {
-      if (this.#unpack(call, payload)) {
-        const result = await this.#options.handler(call);
-        reply = { type: 'RESULT', id: call.id, payload: this.#pack(call, result) };
-        this.#answer(call, reply);
-      }
+      if (!this.#unpack(call, payload)) return undefined;
+      result = this.#options.handler(call);
+    } catch (error) {
+      this.#answer(call, this.#replyTo(call, error));
+      return undefined;
+    }
+    if (isPromise(result)) return this.#answerLater(call, result);
+    this.#answerResult(call, result);
+    return undefined;
+  }
+
+  async #answerLater(call: Call, pending: PromiseLike<unknown>): Promise<void> {
+    try {
+      this.#answerResult(call, await pending);
     } catch (error) {
       this.#answer(call, this.#replyTo(call, error));
     }
+  }
+
+  #answerResult(call: Call, result: unknown): void {
+    let reply: Message;
+    try {
+      reply = this.#result(call, result);
+    } catch (error) {
+      reply = this.#replyTo(call, error);
+    }
+    this.#answer(call, reply);
   }
 
   /** Only when the call starts: until then it costs no more memory than it did on the wire. */
@@ -163,15 +183,17 @@ export class Callee {
   }
 
   /** @throws LimitExceededError for a result that no peer with our limits would take. */
-  #pack(call: Call, result: unknown): Uint8Array {
-    const payload = this.#options.serializer.pack(result);
-    const { maxMessageBytes } = this.#options.limits;
+  #result({ id, method }: Call, result: unknown): Message {
+    const { serializer, limits } = this.#options;
+    const { maxMessageBytes } = limits;
+    const roomBytes = serializer.packWithRoom ? BODY_OVERHEAD_BYTES : 0;
+    const payload = serializer.packWithRoom?.(result, roomBytes) ?? serializer.pack(result);
     if (payload.length + BODY_OVERHEAD_BYTES > maxMessageBytes)
       throw exceeded(
         'maxMessageBytes',
-        `${call.method}: the result has ${String(payload.length)} bytes, more than the ${String(maxMessageBytes)} of one message; ask for less`,
+        `${method}: the result has ${String(payload.length)} bytes, more than the ${String(maxMessageBytes)} of one message; ask for less`,
       );
-    return payload;
+    return { type: 'RESULT', id, payload, roomBytes };
   }
 
   #replyTo(call: Call, error: unknown): Message {
@@ -243,4 +265,9 @@ function limitOf({ details }: PeerClosedError | ReturnType<typeof exceeded>): st
 /** Ours, or what Node's own functions throw when their signal aborts. */
 function isCancellation(error: unknown): boolean {
   return hasCode(error, 'CANCELLED') || hasCode(error, 'ABORT_ERR');
+}
+
+/** By shape: a promise may come from another realm. */
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }

@@ -1,6 +1,6 @@
 import { LimitExceededError } from '../core/errors.js';
 import type { IncomingCall, PeerLimits } from './peer-options.js';
-import { latin1, requestKey } from './wire/message.js';
+import { latin1, sameRequest } from './wire/message.js';
 import type { RequestId } from './wire/message.js';
 
 /** One FUNCTION between its arrival and the moment its reply is with the socket. */
@@ -9,7 +9,6 @@ export class Call implements IncomingCall {
   readonly id: RequestId;
   /** Length of the packed payload. */
   readonly bytes: number;
-  readonly key: string;
   /** Set when the handler starts; until then the payload stays packed. */
   body: unknown;
   started = false;
@@ -18,12 +17,12 @@ export class Call implements IncomingCall {
   deadline: NodeJS.Timeout | undefined;
   #controller: AbortController | undefined;
   #aborted: Error | undefined;
+  #listeners: ((reason: Error) => void)[] | undefined;
 
   constructor(peer: string, id: RequestId, bytes: number) {
     this.peer = peer;
     this.id = id;
     this.bytes = bytes;
-    this.key = callKey(peer, id);
   }
 
   get orderKey(): string {
@@ -43,24 +42,32 @@ export class Call implements IncomingCall {
     return this.#controller.signal;
   }
 
+  onAbort(listener: (reason: Error) => void): void {
+    if (this.#aborted) listener(this.#aborted);
+    else (this.#listeners ??= []).push(listener);
+  }
+
   /** The first reason counts. */
   abort(reason: Error): void {
-    this.#aborted ??= reason;
+    if (this.#aborted) return;
+    this.#aborted = reason;
     this.#controller?.abort(reason);
+    for (const listener of this.#listeners ?? []) listener(reason);
   }
 }
 
+/** What one peer has under way. A caller that repeats an id while its call runs gets two answers, as in Python. */
 interface Share {
-  calls: number;
+  readonly calls: Set<Call>;
   bytes: number;
 }
 
 /** The calls received and not yet answered, and the bounds on them: in all and of each peer, in number and bytes. */
 export class InFlight {
   readonly #limits: PeerLimits;
-  /** A caller that repeats an id while its call runs gets two answers, as in Python. */
-  readonly #calls = new Map<string, Call[]>();
   readonly #shares = new Map<string, Share>();
+  /** An empty one for the next peer: most callers wait for one answer after the other. */
+  #spare: Share | undefined;
   #count = 0;
   #bytes = 0;
 
@@ -78,7 +85,7 @@ export class InFlight {
     const share = this.#shares.get(peer);
     if (this.#count >= maxInFlight)
       return exceeded('maxInFlight', `more than ${String(maxInFlight)} calls in flight`);
-    if (share && share.calls >= maxInFlightPerPeer)
+    if (share && share.calls.size >= maxInFlightPerPeer)
       return exceeded(
         'maxInFlightPerPeer',
         `more than ${String(maxInFlightPerPeer)} calls in flight from one peer`,
@@ -94,45 +101,41 @@ export class InFlight {
   }
 
   add(call: Call): void {
-    const calls = this.#calls.get(call.key);
-    if (calls) calls.push(call);
-    else this.#calls.set(call.key, [call]);
-    const share = this.#shares.get(call.peer);
-    if (share) {
-      share.calls += 1;
-      share.bytes += call.bytes;
-    } else this.#shares.set(call.peer, { calls: 1, bytes: call.bytes });
+    let share = this.#shares.get(call.peer);
+    if (!share) {
+      share = this.#spare ?? { calls: new Set(), bytes: 0 };
+      this.#spare = undefined;
+      this.#shares.set(call.peer, share);
+    }
+    share.calls.add(call);
+    share.bytes += call.bytes;
     this.#count += 1;
     this.#bytes += call.bytes;
   }
 
   /** @returns false when the call was not, or no longer, in flight. */
   remove(call: Call): boolean {
-    const calls = this.#calls.get(call.key);
-    const index = calls?.indexOf(call) ?? -1;
-    if (!calls || index < 0) return false;
-    calls.splice(index, 1);
-    if (calls.length === 0) this.#calls.delete(call.key);
     const share = this.#shares.get(call.peer);
-    if (share && --share.calls > 0) share.bytes -= call.bytes;
-    else this.#shares.delete(call.peer);
+    if (!share?.calls.delete(call)) return false;
+    share.bytes -= call.bytes;
+    if (share.calls.size === 0) {
+      this.#shares.delete(call.peer);
+      this.#spare = share;
+    }
     this.#count -= 1;
     this.#bytes -= call.bytes;
     return true;
   }
 
-  /** The calls with this id; more than one only where a caller repeats itself. */
+  /** The calls with this id; more than one only where a caller repeats itself. Looks through all of the peer's. */
   of(peer: string, id: RequestId): readonly Call[] {
-    return [...(this.#calls.get(callKey(peer, id)) ?? [])];
+    const share = this.#shares.get(peer);
+    return share ? [...share.calls].filter((call) => sameRequest(call.id, id)) : [];
   }
 
   all(): readonly Call[] {
-    return [...this.#calls.values()].flat();
+    return [...this.#shares.values()].flatMap(({ calls }) => [...calls]);
   }
-}
-
-function callKey(peer: string, id: RequestId): string {
-  return `${peer}/${requestKey(id)}`;
 }
 
 /** The refusal of a call; the limit's name is for the metric. */

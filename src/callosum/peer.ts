@@ -17,6 +17,7 @@ import { DealerSocket } from './transport/dealer-socket.js';
 import type { OnOutcome } from './transport/outbox.js';
 import { RouterSocket } from './transport/router-socket.js';
 import type { Transport } from './transport/transport.js';
+import { RoutingIds } from './wire/routing-ids.js';
 import { pongFrames, readFrames, upperFrames } from './wire/frames.js';
 import { decodeMessage, encodeMessage } from './wire/message.js';
 import type { EncodeOptions, Message, MessageFault } from './wire/message.js';
@@ -38,6 +39,7 @@ export class Peer {
   readonly #logger: Logger;
   readonly #metrics: PeerMetrics;
   readonly #faults: FaultLog;
+  readonly #routingIds = new RoutingIds();
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -171,10 +173,10 @@ export class Peer {
     const incoming = readFrames(frames);
     switch (incoming.kind) {
       case 'ping':
-        this.#transport.send(hexOf(incoming.envelope[0]), pongFrames(incoming));
+        this.#transport.send(this.#routingIds.textOf(incoming.envelope[0]), pongFrames(incoming));
         break;
       case 'upper':
-        this.#onUpper(hexOf(incoming.peer), incoming.header, incoming.body);
+        this.#onUpper(this.#routingIds.textOf(incoming.peer), incoming.header, incoming.body);
         break;
       case 'ignored':
         this.#malformed(incoming.fault, '');
@@ -218,7 +220,7 @@ export class Peer {
 
   #send(peer: string, message: Message, onOutcome?: OnOutcome): void {
     const { header, body } = encodeMessage(message, this.#compress);
-    const routingId = this.#role === 'bound' ? Buffer.from(peer, 'hex') : undefined;
+    const routingId = this.#role === 'bound' ? this.#routingIds.frameOf(peer) : undefined;
     this.#transport.send(peer, upperFrames(routingId, header, body), onOutcome);
   }
 
@@ -261,8 +263,4 @@ function backlogGauge({ metrics, labels }: Parts): (messages: number, bytes: num
 
 function noMethods({ method }: { readonly method: string }): Promise<never> {
   return Promise.reject(new UnknownMethodError(method));
-}
-
-function hexOf(frame: Uint8Array | undefined): string {
-  return frame === undefined ? '' : Buffer.from(frame).toString('hex');
 }

@@ -15,8 +15,8 @@ export interface Schedulable {
   readonly orderKey: string;
 }
 
-/** A job never rejects. */
-export type Job = () => Promise<void>;
+/** A job never throws or rejects. One that returns nothing has ended already. */
+export type Job = () => Promise<void> | undefined;
 
 export interface Scheduler {
   run(call: Schedulable, job: Job): void;
@@ -30,7 +30,7 @@ export function createScheduler(name: SchedulerName, limits: { readonly maxRunni
       return { run: (_call, job) => void job() };
     case 'key-serialized': {
       const queue = new KeyedQueue<string>();
-      return { run: ({ orderKey }, job) => void queue.run(orderKey, job) };
+      return { run: ({ orderKey }, job) => void queue.run(orderKey, async () => job()) };
     }
   }
 }
@@ -57,11 +57,22 @@ class ConcurrentScheduler implements Scheduler {
 
   #start(job: Job): void {
     this.#running += 1;
-    void job().then(() => {
-      this.#running -= 1;
+    const running = job();
+    if (running)
+      void running.then(() => {
+        this.#onEnd();
+      });
+    else this.#running -= 1;
+  }
+
+  /** Jobs that end at once leave their place to the next one, and no deeper stack. */
+  #onEnd(): void {
+    this.#running -= 1;
+    while (this.#running < this.#maxRunning) {
       const next = this.#next();
-      if (next) this.#start(next);
-    });
+      if (!next) return;
+      this.#start(next);
+    }
   }
 
   #next(): Job | undefined {

@@ -39,6 +39,8 @@ const CODE = {
 export interface Codec {
   /** @throws EncodeError naming the place inside the value. */
   pack(value: unknown): Uint8Array;
+  /** As `pack`, with so many free bytes in the same memory right before the result. */
+  packWithRoom(value: unknown, roomBytes: number): Uint8Array;
   /** @throws DecodeError or PickleRefusedError. */
   unpack(bytes: Uint8Array): unknown;
 }
@@ -52,8 +54,10 @@ export interface CodecOptions {
 export function createCodec(options: CodecOptions = {}): Codec {
   const dialect = options.dialect ?? '25.17';
   const limits = { ...DEFAULT_CODEC_LIMITS, ...options.limits };
+  const extension = (object: object) => encodeExtension(object, dialect);
   return {
-    pack: (value) => writeMsgpack(value, (object) => encodeExtension(object, dialect)),
+    pack: (value) => writeMsgpack(value, extension, 0),
+    packWithRoom: (value, roomBytes) => writeMsgpack(value, extension, roomBytes),
     unpack: (bytes) => {
       let pickledBytes = 0;
       return readMsgpack(bytes, limits, (code, payload) => {

@@ -7,30 +7,44 @@ export type ExtensionWriter = (
 ) => { readonly code: number; readonly payload: Uint8Array } | undefined;
 
 const MAX_DEPTH = 512;
+const FIRST_BYTES = 128;
 
 /**
  * Writes one value as Python's packer does with Backend.AI's settings: shortest integers, float64 only, text as str,
  * bytes as bin, map order kept (spec/wire-protocol.md 4.1). An integral JavaScript number is an integer; wrap it in
- * `Float` to write 2.0.
+ * `Float` to write 2.0. The memory right before the result has `roomBytes` that the caller may write to.
  * @throws EncodeError naming the place inside the value.
  */
-export function writeMsgpack(value: unknown, extension: ExtensionWriter): Uint8Array {
-  const writer = new MsgpackWriter(extension);
+export function writeMsgpack(value: unknown, extension: ExtensionWriter, roomBytes: number): Uint8Array {
+  const writer = new MsgpackWriter(extension, roomBytes);
   writer.value(value, '$', 0);
   return writer.finish();
 }
 
+/** Tags of a family whose length takes 1, 2 or 4 bytes; 0 where there is no form with 1. */
+type Tags = readonly [number, number, number];
+const TEXT_TAGS: Tags = [0xd9, 0xda, 0xdb];
+const BINARY_TAGS: Tags = [0xc4, 0xc5, 0xc6];
+const ARRAY_TAGS: Tags = [0, 0xdc, 0xdd];
+const MAP_TAGS: Tags = [0, 0xde, 0xdf];
+const EXTENSION_TAGS: Tags = [0xc7, 0xc8, 0xc9];
+
 class MsgpackWriter {
   readonly #extension: ExtensionWriter;
-  #buffer = Buffer.allocUnsafe(1024);
-  #length = 0;
+  readonly #start: number;
+  /** Small: most results are, and a large one is given what it needs at once. */
+  #buffer: Buffer;
+  #length: number;
 
-  constructor(extension: ExtensionWriter) {
+  constructor(extension: ExtensionWriter, roomBytes: number) {
     this.#extension = extension;
+    this.#buffer = Buffer.allocUnsafe(roomBytes + FIRST_BYTES);
+    this.#start = roomBytes;
+    this.#length = roomBytes;
   }
 
   finish(): Uint8Array {
-    return this.#buffer.subarray(0, this.#length);
+    return this.#buffer.subarray(this.#start, this.#length);
   }
 
   value(value: unknown, path: string, depth: number): void {
@@ -59,12 +73,12 @@ class MsgpackWriter {
 
   #object(value: object, path: string, depth: number): void {
     if (Array.isArray(value)) {
-      this.#header(value.length, 0x90, 16, [0, 0xdc, 0xdd]);
+      this.#header(value.length, 0x90, 16, ARRAY_TAGS);
       value.forEach((item, index) => {
         this.value(item, `${path}[${String(index)}]`, depth + 1);
       });
     } else if (value instanceof Uint8Array) {
-      this.#header(value.length, 0, 0, [0xc4, 0xc5, 0xc6]);
+      this.#header(value.length, 0, 0, BINARY_TAGS);
       this.#bytes(value);
     } else if (value instanceof Float) this.#float(value.value);
     else if (value instanceof Map) this.#entries([...value], path, depth);
@@ -77,7 +91,7 @@ class MsgpackWriter {
   }
 
   #entries(entries: readonly (readonly [unknown, unknown])[], path: string, depth: number): void {
-    this.#header(entries.length, 0x80, 16, [0, 0xde, 0xdf]);
+    this.#header(entries.length, 0x80, 16, MAP_TAGS);
     for (const [key, value] of entries) {
       const place = `${path}.${String(key)}`;
       this.value(key, place, depth + 1);
@@ -130,26 +144,21 @@ class MsgpackWriter {
   }
 
   #text(value: string): void {
-    const bytes = Buffer.from(value, 'utf8');
-    this.#header(bytes.length, 0xa0, 32, [0xd9, 0xda, 0xdb]);
-    this.#bytes(bytes);
+    const bytes = Buffer.byteLength(value);
+    this.#header(bytes, 0xa0, 32, TEXT_TAGS);
+    this.#length += this.#reserve(bytes).write(value, this.#length, 'utf8');
   }
 
   #extensionValue(code: number, payload: Uint8Array): void {
     const fixed = [1, 2, 4, 8, 16].indexOf(payload.length);
     if (fixed >= 0) this.#byte(0xd4 + fixed);
-    else this.#header(payload.length, 0, 0, [0xc7, 0xc8, 0xc9]);
+    else this.#header(payload.length, 0, 0, EXTENSION_TAGS);
     this.#byte(code & 0xff);
     this.#bytes(payload);
   }
 
   /** The shortest header: a fixed tag below `fixedBelow`, else a length of 1 (where the family has it), 2 or 4 bytes. */
-  #header(
-    length: number,
-    fixedTag: number,
-    fixedBelow: number,
-    tags: readonly [number, number, number],
-  ): void {
+  #header(length: number, fixedTag: number, fixedBelow: number, tags: Tags): void {
     if (length < fixedBelow) this.#byte(fixedTag | length);
     else if (length < 0x100 && tags[0] !== 0) this.#uint(tags[0], length, 1);
     else if (length < 0x1_0000) this.#uint(tags[1], length, 2);
@@ -167,7 +176,8 @@ class MsgpackWriter {
   }
 
   #byte(value: number): void {
-    this.#length = this.#reserve(1).writeUInt8(value, this.#length);
+    const buffer = this.#reserve(1);
+    buffer[this.#length++] = value;
   }
 
   #bytes(value: Uint8Array): void {

@@ -9,6 +9,8 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
   /** A logger that adds these fields to every line. */
   child(fields: LogFields): Logger;
+  /** False where lines of this level are dropped, so that nobody collects facts for them. Absent: they are not. */
+  enables?(level: 'debug'): boolean;
 }
 
 /** Discards everything; for the library's users who want silence, and for tests. */
@@ -18,4 +20,5 @@ export const silentLogger: Logger = {
   warn: () => undefined,
   error: () => undefined,
   child: () => silentLogger,
+  enables: () => false,
 };

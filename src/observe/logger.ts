@@ -111,8 +111,12 @@ class PinoLogger implements AdjustableLogger {
     return new PinoLogger(this.#pino.child(plainFields(fields)), this.#threshold);
   }
 
+  enables(level: Method): boolean {
+    return isAtLeast(LEVEL_OF[level], this.#threshold.current);
+  }
+
   #write(method: Method, message: string, fields: LogFields = {}): void {
-    if (!isAtLeast(LEVEL_OF[method], this.#threshold.current)) return;
+    if (!this.enables(method)) return;
     this.#pino[method](plainFields(fields), message);
   }
 }

@@ -7,6 +7,8 @@ export interface Signature {
   readonly qualifiedName: string;
   readonly positional: readonly Parameter[];
   readonly keywordOnly: readonly Parameter[];
+  /** Both, in that order. */
+  readonly all: readonly Parameter[];
   readonly nameOf: (parameter: Parameter) => string;
 }
 
@@ -15,10 +17,13 @@ export function signatureOf(
   parameters: readonly Parameter[],
   managerVersion: ManagerVersion,
 ): Signature {
+  const positional = parameters.filter((parameter) => !parameter.keywordOnly);
+  const keywordOnly = parameters.filter((parameter) => parameter.keywordOnly);
   return {
     qualifiedName: `AgentRPCServer.${name}`,
-    positional: parameters.filter((parameter) => !parameter.keywordOnly),
-    keywordOnly: parameters.filter((parameter) => parameter.keywordOnly),
+    positional,
+    keywordOnly,
+    all: [...positional, ...keywordOnly],
     nameOf: (parameter) => (managerVersion === '25.17' ? parameter.name : parameter.nameIn26),
   };
 }
@@ -33,11 +38,12 @@ export function bindArguments(
   args: readonly unknown[],
   kwargs: ReadonlyMap<string, unknown>,
 ): ReadonlyMap<Parameter, unknown> {
-  const { qualifiedName, positional, keywordOnly, nameOf } = signature;
+  const { qualifiedName, positional, keywordOnly, all, nameOf } = signature;
   const bound = new Map<Parameter, unknown>();
-  for (const [index, parameter] of positional.entries())
-    if (index < args.length) bound.set(parameter, args[index]);
-  const all = [...positional, ...keywordOnly];
+  for (let index = 0; index < args.length; index++) {
+    const parameter = positional[index];
+    if (parameter) bound.set(parameter, args[index]);
+  }
   for (const [keyword, value] of kwargs) {
     const parameter = all.find((candidate) => nameOf(candidate) === keyword);
     if (!parameter)
@@ -47,6 +53,7 @@ export function bindArguments(
     bound.set(parameter, value);
   }
   if (args.length > positional.length) throw tooMany(signature, args.length, bound);
+  if (bound.size === all.length) return bound;
   throwIfMissing(signature, positional, 'positional', bound);
   throwIfMissing(signature, keywordOnly, 'keyword-only', bound);
   for (const parameter of all) if (!bound.has(parameter)) bound.set(parameter, parameter.defaultValue);

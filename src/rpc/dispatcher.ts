@@ -55,6 +55,10 @@ export interface AgentErrorReport {
 interface Served {
   readonly method: Method;
   readonly parameters: readonly Parameter[];
+  /** Those that the method's handler takes. */
+  readonly own: readonly Parameter[];
+  /** The one that names the agent, of an agent's method. */
+  readonly agentId: Parameter | undefined;
   readonly signature: Signature;
 }
 
@@ -62,6 +66,7 @@ interface Served {
 interface CallRecord {
   request: RequestBody | undefined;
   agent: Agent | undefined;
+  readonly startedMs: number;
 }
 
 /** Label of calls whose method does not exist: a caller must not be able to make series. */
@@ -91,91 +96,92 @@ export class Dispatcher {
       methodsFor(managerVersion).map((method) => {
         const parameters = parametersOf(method);
         const signature = signatureOf(method.name, parameters, managerVersion);
-        return [method.name, { method, parameters, signature }];
+        const own = parameters.filter((parameter) => !routesToAgent(parameter));
+        return [method.name, { method, parameters, own, agentId: parameters.find(routesToAgent), signature }];
       }),
     );
   }
 
   /**
-   * Serves one call; what it throws is the caller's answer.
+   * Serves one call: its result, or a promise where the handler made one; what is thrown or rejected is the caller's
+   * answer.
    * @throws UnknownMethodError, KeyError for a body without its keys or an argument without one of its own,
    * PythonTypeError for arguments that do not bind, AgentIdNotFoundError, and whatever the agent throws.
    */
-  async handle(call: IncomingCall): Promise<unknown> {
+  handle(call: IncomingCall): unknown {
     const served = this.#methods.get(call.method);
-    const record: CallRecord = { request: undefined, agent: undefined };
-    const startedMs = this.#clock.monotonicMs();
-    const label = served ? served.method.name : UNKNOWN;
-    let failure: { readonly error: unknown } | undefined;
+    const record: CallRecord = { request: undefined, agent: undefined, startedMs: this.#clock.monotonicMs() };
+    let result: unknown;
     try {
       if (!served) throw new UnknownMethodError(call.method);
-      return await this.#serve(served, call, record);
+      result = this.#serve(served, call, record);
     } catch (error) {
-      failure = { error };
+      this.#onFailure(served, call, record, error);
       throw error;
-    } finally {
-      const ms = this.#clock.monotonicMs() - startedMs;
-      this.#metrics.requests.increment({ method: label });
-      this.#metrics.durations.observe(ms / 1000, { method: label });
-      if (failure) this.#onFailure(served, call, record, failure.error, ms);
-      else this.#logger.debug('call served', this.#facts(call, record, ms));
     }
+    if (isPromise(result)) return this.#follow(served, call, record, result);
+    this.#onSuccess(served, call, record);
+    return result;
   }
 
-  async #serve(served: Served, call: IncomingCall, record: CallRecord): Promise<unknown> {
+  async #follow(
+    served: Served,
+    call: IncomingCall,
+    record: CallRecord,
+    work: PromiseLike<unknown>,
+  ): Promise<unknown> {
+    let result: unknown;
+    try {
+      result = await untilAborted(work, call);
+    } catch (error) {
+      this.#onFailure(served, call, record, error);
+      throw error;
+    }
+    this.#onSuccess(served, call, record);
+    return result;
+  }
+
+  #serve(served: Served, call: IncomingCall, record: CallRecord): unknown {
     const request = readRequestBody(call.body);
     record.request = request;
     const raw = bind(served, request);
-    const { method, parameters } = served;
-    if (method.target === 'agent') record.agent = this.#route(raw);
-    const args = Object.fromEntries(
-      parameters
-        .filter((parameter) => !routesToAgent(parameter))
-        .map((parameter) => [
-          parameter.name,
-          parseWire(parameter.schema, raw.get(parameter), parameter.name),
-        ]),
-    );
-    return await this.#invoke(method, args, record.agent, call.signal);
-  }
-
-  #route(raw: ReadonlyMap<Parameter, unknown>): Agent {
-    for (const [parameter, value] of raw)
-      if (routesToAgent(parameter)) {
-        const agentId = parseWire(parameter.schema, value, parameter.name) as string | null;
-        return this.#options.node.agents.getAgent(agentId);
-      }
-    return this.#options.node.agents.getAgent(null);
-  }
-
-  async #invoke(
-    method: Method,
-    args: object,
-    agent: Agent | undefined,
-    signal: AbortSignal,
-  ): Promise<unknown> {
-    const { node, managerVersion } = this.#options;
-    const context: NodeContext = { node, managerVersion, signal };
+    const { method, own, agentId } = served;
+    if (method.target === 'agent') record.agent = this.#route(agentId, raw);
+    const args: Record<string, unknown> = {};
+    for (const parameter of own)
+      args[parameter.name] = parseWire(parameter.schema, raw.get(parameter), parameter.name);
+    const context = new CallContext(this.#options, record.agent, call);
     // The row's own parameters have just parsed what its handler takes.
-    const run = async (): Promise<unknown> =>
-      method.target === 'node'
-        ? await method.handler(args as never, context)
-        : await method.handler(args as never, { ...context, agent } as AgentContext);
-    return await untilAborted(run(), signal);
+    return method.target === 'node'
+      ? method.handler(args as never, context)
+      : method.handler(args as never, context as AgentContext);
   }
 
-  #onFailure(
-    served: Served | undefined,
-    call: IncomingCall,
-    record: CallRecord,
-    error: unknown,
-    ms: number,
-  ): void {
+  #route(parameter: Parameter | undefined, raw: ReadonlyMap<Parameter, unknown>): Agent {
+    const value = parameter && raw.get(parameter);
+    const agentId = parameter ? (parseWire(parameter.schema, value, parameter.name) as string | null) : null;
+    return this.#options.node.agents.getAgent(agentId);
+  }
+
+  #onSuccess(served: Served, call: IncomingCall, record: CallRecord): void {
+    const ms = this.#observe(served.method.name, record);
+    if (this.#logger.enables?.('debug') !== false)
+      this.#logger.debug('call served', this.#facts(call, record, ms));
+  }
+
+  /** @returns how long the call took, in milliseconds. */
+  #observe(method: string, { startedMs }: CallRecord): number {
+    const ms = this.#clock.monotonicMs() - startedMs;
+    this.#metrics.requests.increment({ method });
+    this.#metrics.durations.observe(ms / 1000, { method });
+    return ms;
+  }
+
+  #onFailure(served: Served | undefined, call: IncomingCall, record: CallRecord, error: unknown): void {
+    const method = served ? served.method.name : UNKNOWN;
+    const ms = this.#observe(method, record);
     const description = this.describeError(error);
-    this.#metrics.failures.increment({
-      method: served ? served.method.name : UNKNOWN,
-      exception: description.name,
-    });
+    this.#metrics.failures.increment({ method, exception: description.name });
     this.#logger[severityOf(error)]('call failed', {
       ...this.#facts(call, record, ms),
       exception: description.name,
@@ -241,21 +247,39 @@ function bind(
   );
 }
 
+/** What a handler may use; its signal is made when a handler asks for it. */
+class CallContext implements NodeContext {
+  readonly node: NodeServices;
+  readonly managerVersion: ManagerVersion;
+  readonly agent: Agent | undefined;
+  readonly #call: IncomingCall;
+
+  constructor({ node, managerVersion }: DispatcherOptions, agent: Agent | undefined, call: IncomingCall) {
+    this.node = node;
+    this.managerVersion = managerVersion;
+    this.agent = agent;
+    this.#call = call;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+}
+
 /**
  * The work's result, or the signal's reason as soon as it aborts: the answer does not wait for a handler that cannot
  * be cancelled, which goes on by itself.
  */
-function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+function untilAborted<Result>(work: PromiseLike<Result>, call: IncomingCall): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(signal.reason as Error);
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    void work.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', onAbort);
-    });
+    call.onAbort(reject);
+    work.then(resolve, reject);
   });
+}
+
+/** By shape: a promise may come from another realm. */
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function stackOf(error: unknown): unknown {

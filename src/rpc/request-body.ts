@@ -22,37 +22,32 @@ export interface RequestMetadata {
  */
 export function readRequestBody(body: unknown): RequestBody {
   if (body === null) return { args: [], kwargs: new Map(), metadata: NO_METADATA };
-  const fields = entriesOf(body);
-  if (!fields) throw new PythonTypeError('the body of a call has to be a map with args and kwargs');
-  for (const key of ['args', 'kwargs']) if (!fields.has(key)) throw new KeyError(key);
-  const args = fields.get('args');
-  const kwargs = entriesOf(fields.get('kwargs'));
+  if (!isTextMap(body)) throw new PythonTypeError('the body of a call has to be a map with args and kwargs');
+  for (const key of REQUIRED) if (!Object.hasOwn(body, key)) throw new KeyError(key);
+  const { args, kwargs, metadata } = body;
   if (!Array.isArray(args)) throw new PythonTypeError('args of a call has to be an array');
-  if (!kwargs) throw new PythonTypeError('kwargs of a call has to be a map with text keys');
-  return { args, kwargs, metadata: readMetadata(fields.get('metadata')) };
+  if (!isTextMap(kwargs)) throw new PythonTypeError('kwargs of a call has to be a map with text keys');
+  return { args, kwargs: new Map(Object.entries(kwargs)), metadata: readMetadata(metadata) };
 }
+
+const REQUIRED = ['args', 'kwargs'] as const;
 
 const NO_METADATA: RequestMetadata = { requestId: null, traceparent: null };
 
 function readMetadata(metadata: unknown): RequestMetadata {
-  const fields = entriesOf(metadata);
-  if (!fields) return NO_METADATA;
-  return {
-    requestId: shortText(fields.get('request_id')),
-    traceparent: shortText(fields.get('traceparent')),
-  };
+  if (!isTextMap(metadata)) return NO_METADATA;
+  return { requestId: shortText(metadata['request_id']), traceparent: shortText(metadata['traceparent']) };
 }
 
 function shortText(value: unknown): string | null {
   return typeof value === 'string' ? value.slice(0, MAX_ID_CHARS) : null;
 }
 
-/** The entries of a map with text keys only. */
-function entriesOf(value: unknown): ReadonlyMap<string, unknown> | undefined {
+/** Is this a decoded map with text keys only? */
+function isTextMap(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map)
-    return undefined;
+    return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   // Values of the codec's own classes are objects too, but no maps.
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return undefined;
-  return new Map(Object.entries(value));
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }

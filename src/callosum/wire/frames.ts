@@ -25,11 +25,13 @@ export type Incoming =
 
 /** Never throws: what cannot be read comes back as `ignored` with the reason. */
 export function readFrames(frames: readonly Uint8Array[]): Incoming {
-  const [type, header, body] = frames.slice(-3);
+  const last = frames.length - 1;
+  const type = frames[last - 2];
+  const header = frames[last - 1];
+  const body = frames[last];
   if (!type || !header || !body) return { kind: 'ignored', fault: 'too-few-frames' };
-  const envelope = frames.slice(0, -3);
-  if (UPPER.equals(type)) return { kind: 'upper', peer: envelope[0], header, body };
-  if (PING.equals(type)) return { kind: 'ping', envelope, payload: [header, body] };
+  if (UPPER.equals(type)) return { kind: 'upper', peer: last > 2 ? frames[0] : undefined, header, body };
+  if (PING.equals(type)) return { kind: 'ping', envelope: frames.slice(0, -3), payload: [header, body] };
   return { kind: 'ignored', fault: PONG.equals(type) ? 'unexpected-pong' : 'unknown-frame-type' };
 }
 

@@ -3,6 +3,7 @@ import type { ErrorDescription } from '../errors.js';
 import { isTruthy, numberOf, sliceArray, sliceMap, textOf } from './msgpack-slices.js';
 import type { MapFault, Slice } from './msgpack-slices.js';
 import { compress, decompress } from './snappy.js';
+import { answerHeader, readUsualBody, readUsualHeader } from './usual-layout.js';
 
 /** Names of the message types; the index is the number on the wire (spec/wire-protocol.md 2.2). */
 export const MESSAGE_TYPES = [
@@ -25,10 +26,18 @@ export interface RequestId {
   readonly rawMethod: Uint8Array;
   readonly rawOrderKey: Uint8Array;
   readonly rawSequence: Uint8Array;
+  /** The whole header of the call, where it has the usual layout: then the answer's differs in the type alone. */
+  readonly header?: Uint8Array;
 }
 
 export type Message =
-  | { readonly type: 'FUNCTION' | 'RESULT'; readonly id: RequestId; readonly payload: Uint8Array }
+  | {
+      readonly type: 'FUNCTION' | 'RESULT';
+      readonly id: RequestId;
+      readonly payload: Uint8Array;
+      /** So many bytes of memory right before the payload are free, for what comes before it in the body. */
+      readonly roomBytes?: number;
+    }
   | { readonly type: 'FAILURE' | 'ERROR'; readonly id: RequestId; readonly description: ErrorDescription }
   | { readonly type: 'CANCEL' | 'CANCELLED' | 'NULL'; readonly id: RequestId };
 
@@ -102,6 +111,15 @@ export function requestKey(id: RequestId): string {
   return latin1(id.rawMethod) + latin1(id.rawOrderKey) + latin1(id.rawSequence);
 }
 
+/** Are two ids equal, byte for byte? The sequence first: it differs for nearly all. */
+export function sameRequest(a: RequestId, b: RequestId): boolean {
+  return (
+    Buffer.compare(a.rawSequence, b.rawSequence) === 0 &&
+    Buffer.compare(a.rawOrderKey, b.rawOrderKey) === 0 &&
+    Buffer.compare(a.rawMethod, b.rawMethod) === 0
+  );
+}
+
 /** One character a byte: a form of bytes that a `Map` can have as its key. */
 export function latin1(bytes: Uint8Array): string {
   const buffer = Buffer.isBuffer(bytes)
@@ -130,6 +148,7 @@ export function encodeMessage(
 }
 
 function encodeHeader({ type, id }: Message, zip: Buffer): Uint8Array {
+  if (id.header && zip === NOT_ZIPPED) return answerHeader(id.header, MESSAGE_TYPES.indexOf(type));
   const start = HEADER_STARTS.get(type) ?? ORDER_KEY;
   return Buffer.concat([start, id.rawMethod, ORDER_KEY, id.rawOrderKey, SEQUENCE_KEY, id.rawSequence, zip]);
 }
@@ -137,9 +156,9 @@ function encodeHeader({ type, id }: Message, zip: Buffer): Uint8Array {
 function encodeBody(message: Message): Buffer {
   switch (message.type) {
     case 'FUNCTION':
-      return Buffer.concat([FUNCTION_BODY, binaryHead(message.payload.length), message.payload]);
+      return payloadBody(FUNCTION_BODY, message.payload, message.roomBytes);
     case 'RESULT':
-      return Buffer.concat([RESULT_BODY, binaryHead(message.payload.length), message.payload]);
+      return payloadBody(RESULT_BODY, message.payload, message.roomBytes);
     case 'FAILURE':
     case 'ERROR': {
       const { name, repr, traceback } = message.description;
@@ -152,12 +171,27 @@ function encodeBody(message: Message): Buffer {
   }
 }
 
-function binaryHead(length: number): Buffer {
-  if (length < 0x100) return Buffer.of(0xc4, length);
-  if (length < 0x1_0000) return Buffer.of(0xc5, length >> 8, length & 0xff);
-  const head = Buffer.of(0xc6, 0, 0, 0, 0);
-  head.writeUInt32BE(length, 1);
-  return head;
+/** Written in front of the payload where there is room, so that a large one is not copied. */
+function payloadBody(start: Buffer, payload: Uint8Array, roomBytes = 0): Buffer {
+  const { length } = payload;
+  const headBytes = start.length + (length < 0x100 ? 2 : length < 0x1_0000 ? 3 : 5);
+  let body: Buffer;
+  if (headBytes <= roomBytes)
+    body = Buffer.from(payload.buffer, payload.byteOffset - headBytes, headBytes + length);
+  else {
+    body = Buffer.allocUnsafe(headBytes + length);
+    body.set(payload, headBytes);
+  }
+  body.set(start);
+  if (length < 0x100) body.writeUInt16BE(0xc400 | length, start.length);
+  else if (length < 0x1_0000) {
+    body[start.length] = 0xc5;
+    body.writeUInt16BE(length, start.length + 1);
+  } else {
+    body[start.length] = 0xc6;
+    body.writeUInt32BE(length, start.length + 1);
+  }
+  return body;
 }
 
 /** Never throws: what a peer sent wrong comes back as a named fault. */
@@ -186,6 +220,8 @@ function readHeader(
 ): Header | { readonly fault: MessageFault; readonly request: RequestId | undefined } {
   const refuse = (fault: MessageFault, request?: RequestId) => ({ fault, request });
   if (header.length > MAX_HEADER_BYTES) return refuse('header-too-large');
+  const usual = readUsualHeader(header);
+  if (usual) return { type: MESSAGE_TYPES[usual.type] ?? 'NULL', id: usual.id, zipped: false };
   const map = sliceMap(header, HEADER_KEYS);
   if (!map.ok) return refuse(`header-${map.fault}`);
   const [type, meth, okey, seq, zip] = map.values;
@@ -209,6 +245,10 @@ function readBody(
   maxBytes: number,
 ): Message | MessageFault {
   if (body.length > maxBytes) return 'body-too-large';
+  if (type === 'FUNCTION' && !zipped) {
+    const payload = readUsualBody(body);
+    if (payload) return { type, id, payload };
+  }
   let plain = body;
   if (zipped) {
     const unzipped = decompress(body, maxBytes);
