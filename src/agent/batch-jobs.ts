@@ -4,7 +4,7 @@ import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { EventSink } from '../events/catalogue.js';
 import type { KernelRegistry } from '../kernels/kernel-registry.js';
-import { BATCH_JOB_RUN_ID } from '../runner/batch-job.js';
+import { BATCH_JOB_RUN_ID } from '../runner/execution.js';
 import type { BatchJobRecord, BatchJournal, BatchOutcome } from './batch-journal.js';
 import type { Execution } from './execution.js';
 

@@ -66,6 +66,11 @@ export interface StatusPayload {
    * from it how many `*-finished` messages to come belong to somebody else.
    */
   readonly pending?: readonly string[];
+  /**
+   * Exit code of the `exec` task that finished last, if any did. Its `finished` message may have been on its way to an
+   * agent that stopped just then; a batch job must not lose its result to that.
+   */
+  readonly last_exec?: number;
 }
 
 export const statusPayload = (status: StatusPayload): Uint8Array =>

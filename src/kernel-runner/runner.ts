@@ -70,7 +70,11 @@ export class KernelRunner {
       case REQUEST.status:
         outgoing.post(
           RESPONSE.status,
-          statusPayload({ started_at: this.#startedAtSeconds, pending: tasks.pending }),
+          statusPayload({
+            started_at: this.#startedAtSeconds,
+            pending: tasks.pending,
+            ...(tasks.lastExec === undefined ? {} : { last_exec: tasks.lastExec }),
+          }),
         );
         break;
       case REQUEST.complete: {

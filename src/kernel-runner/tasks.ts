@@ -47,6 +47,7 @@ export class TaskQueue {
   #queuedBytes = 0;
   #current: Task | undefined;
   #buildFailed = false;
+  #lastExec: number | undefined;
 
   constructor(parts: TaskParts) {
     this.#parts = parts;
@@ -55,6 +56,11 @@ export class TaskQueue {
   /** Kinds of the tasks without a result yet, in order. */
   get pending(): readonly TaskKind[] {
     return [...(this.#current ? [this.#current] : []), ...this.#queue].map(({ kind }) => kind);
+  }
+
+  /** Exit code of the `exec` that finished last. */
+  get lastExec(): number | undefined {
+    return this.#lastExec;
   }
 
   add(kind: TaskKind, text: string): void {
@@ -78,6 +84,7 @@ export class TaskQueue {
       this.#parts.inputs.forget();
       await new Promise((resolve) => setTimeout(resolve, BEFORE_RESULT_MS));
       this.#current = undefined;
+      if (task.kind === 'exec') this.#lastExec = exitCode;
       this.#parts.outgoing.post(FINISHED[task.kind], jsonPayload({ exitCode }));
     }
   }

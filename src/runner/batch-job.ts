@@ -1,4 +1,5 @@
 import { hasCode } from '../core/errors.js';
+import { BATCH_JOB_RUN_ID } from './execution.js';
 import type { ExecutionResult } from './execution.js';
 import type { RunnerLink } from './link.js';
 import { linkSignals } from './linked-signal.js';
@@ -17,8 +18,6 @@ export type BatchJobOutcome =
   /** The limit has passed. The job itself goes on: the manager ends its session. */
   | { readonly status: 'timeout' };
 
-/** The one run of a batch session; known to both sides by this name. */
-export const BATCH_JOB_RUN_ID = 'batch-job';
 const TURN_MS = 1000;
 const API_VERSION = 3;
 

@@ -1,5 +1,8 @@
 /** Shapes of code execution (spec/kernel-runner.md 3.3, 3.4): plain data, ready for the wire. */
 
+/** The one run of a batch session; known to both sides by this name. */
+export const BATCH_JOB_RUN_ID = 'batch-job';
+
 /** Known modes; any other behaves like `continue`. */
 export type ExecutionMode = 'query' | 'batch' | 'input' | 'continue';
 

@@ -1,5 +1,5 @@
 /** The agent's side of the kernel-runner protocol (spec/kernel-runner.md). */
-export { BATCH_JOB_RUN_ID, resumeBatchJob, runBatchJob } from './batch-job.js';
+export { resumeBatchJob, runBatchJob } from './batch-job.js';
 export type { BatchJobOptions, BatchJobOutcome } from './batch-job.js';
 export { RunnerClosedError } from './errors.js';
 export type * from './execution.js';

@@ -239,7 +239,7 @@ export class RunnerLink {
       case RESPONSE.status: {
         const reply = readStatus(message.payload);
         if (reply) {
-          this.#board.settle(reply.pending);
+          this.#board.settle(reply.pending, reply.lastExec);
           this.#settled.resolve(reply.status);
         }
         this.#reply(this.#statuses, message);

@@ -34,7 +34,11 @@ export interface AppsResult {
   readonly apps: readonly RunnerApp[];
 }
 
-const statusSchema = z.object({ started_at: z.number(), pending: z.array(z.string()).optional() });
+const statusSchema = z.object({
+  started_at: z.number(),
+  pending: z.array(z.string()).optional(),
+  last_exec: z.int().optional(),
+});
 const serviceSchema = z.object({
   status: z.enum(['started', 'running', 'failed']),
   error: z.string().optional(),
@@ -54,9 +58,13 @@ const appsSchema = z.object({
 const modelStatusSchema = z.object({ model_name: z.string(), is_healthy: z.boolean() });
 
 /** Undefined for a payload that is no status. `pending` is absent when the runner does not tell. */
-export function readStatus(
-  payload: Uint8Array,
-): { readonly status: RunnerStatus; readonly pending: readonly string[] | undefined } | undefined {
+export function readStatus(payload: Uint8Array):
+  | {
+      readonly status: RunnerStatus;
+      readonly pending: readonly string[] | undefined;
+      readonly lastExec: number | undefined;
+    }
+  | undefined {
   let value: unknown;
   try {
     value = new Unpackr({ useRecords: false, mapsAsObjects: true }).unpack(Buffer.from(payload));
@@ -65,7 +73,8 @@ export function readStatus(
   }
   const parsed = statusSchema.safeParse(value);
   if (!parsed.success) return undefined;
-  return { status: { startedAt: parsed.data.started_at }, pending: parsed.data.pending };
+  const { started_at: startedAt, pending, last_exec: lastExec } = parsed.data;
+  return { status: { startedAt }, pending, lastExec };
 }
 
 const unreadable = (what: string) => `the kernel runner sent an unreadable ${what}`;

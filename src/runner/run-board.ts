@@ -4,6 +4,7 @@ import { hasCode, LimitExceededError, messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { REQUEST, textPayload } from '../kernel-runner/messages.js';
 import type { RequestType, RunnerMessage } from '../kernel-runner/messages.js';
+import { BATCH_JOB_RUN_ID } from './execution.js';
 import type { ExecutionRequest } from './execution.js';
 import type { RunnerLinkLimits } from './limits.js';
 import { linkSignals } from './linked-signal.js';
@@ -41,6 +42,7 @@ export class RunBoard {
   #orphan: Run | undefined;
   /** Until the runner has told what it is working on, nobody knows whose its output is. */
   #state: 'unknown' | 'exact' | 'guessing' = 'unknown';
+  #lastExec: number | null = null;
 
   constructor(options: RunBoardOptions) {
     this.#options = options;
@@ -48,10 +50,11 @@ export class RunBoard {
 
   /**
    * The first status reply: the tasks the runner still works on for an earlier link, or undefined from a runner that
-   * does not tell. Later calls change nothing.
+   * does not tell, and the exit code of the last `exec` that it finished. Later calls change nothing.
    */
-  settle(pending: Tasks | undefined): void {
+  settle(pending: Tasks | undefined, lastExec?: number): void {
     if (this.#state !== 'unknown') return;
+    this.#lastExec = lastExec ?? null;
     this.#state = pending ? 'exact' : 'guessing';
     const owed = (pending ?? []).filter((task) => task === REQUEST.exec || task === REQUEST.code).length;
     const early = this.#orphan;
@@ -212,7 +215,9 @@ export class RunBoard {
       // Nothing will ever come; a client that asks for it shall not ask forever.
       const text = `[agent] the run ${run.id} is over or was never started here\n`;
       run.append({ kind: 'text', stream: 'stderr', text });
-      run.append({ kind: 'outcome', outcome: { status: 'finished', exitCode: null, options: null } });
+      // The one run of a batch session may have ended unheard, between two links.
+      const exitCode = run.id === BATCH_JOB_RUN_ID ? this.#lastExec : null;
+      run.append({ kind: 'outcome', outcome: { status: 'finished', exitCode, options: null } });
       return;
     }
     run.owed = 1;

@@ -45,11 +45,19 @@ export class Faults {
     const released = deferred<void>();
     this.#hangs.set(point, { entered, released });
     return {
-      entered: within(entered.promise, { timeoutMs: DEADLINE_MS, what: `reaching ${point}` }),
+      get entered() {
+        return within(entered.promise, { timeoutMs: DEADLINE_MS, what: `reaching ${point}` });
+      },
       release: () => {
         released.resolve();
       },
     };
+  }
+
+  /** Forgets failures and hangs that nobody has come to. */
+  heal(): void {
+    this.#failures.clear();
+    this.#hangs.clear();
   }
 
   /** Resolves when the point has been passed so many times in all, failures included. */
@@ -121,6 +129,8 @@ export class FaultyBackend implements KernelBackend {
   readonly faults: Faults;
   /** `per-kernel`: all containers of a kernel have one id, as processes do. */
   containerIds: 'unique' | 'per-kernel' = 'unique';
+  /** Where the runner of a started container is reached; by default nowhere. */
+  endpointsOf: (handle: KernelHandle) => RunnerEndpoints = nowhere;
   readonly #containers: Map<string, Container>;
   readonly #listeners = new Set<(exit: KernelExit) => void>();
   /** Canonical names of images that are on the machine. */
@@ -140,6 +150,7 @@ export class FaultyBackend implements KernelBackend {
   successor(faults = new Faults()): FaultyBackend {
     const next = new FaultyBackend(faults, this.#containers, this.localImages);
     next.containerIds = this.containerIds;
+    next.endpointsOf = this.endpointsOf;
     return next;
   }
 
@@ -234,7 +245,7 @@ export class FaultyBackend implements KernelBackend {
       container.status = 'created';
       throw error;
     }
-    return endpointsOf(handle);
+    return this.endpointsOf(handle);
   }
 
   async stop(handle: KernelHandle): Promise<void> {
@@ -257,7 +268,7 @@ export class FaultyBackend implements KernelBackend {
     const container = this.#find(handle);
     if (!container) return { status: 'missing' };
     return container.status === 'running'
-      ? { status: 'running', endpoints: endpointsOf(handle) }
+      ? { status: 'running', endpoints: this.endpointsOf(handle) }
       : { status: 'exited', exitCode: container.exitCode, detail: container.status };
   }
 
@@ -292,6 +303,6 @@ export class FaultyBackend implements KernelBackend {
   }
 }
 
-function endpointsOf(handle: KernelHandle): RunnerEndpoints {
+function nowhere(handle: KernelHandle): RunnerEndpoints {
   return { replIn: `ipc:///${handle.containerId}/in`, replOut: `ipc:///${handle.containerId}/out` };
 }
