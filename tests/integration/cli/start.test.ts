@@ -1,0 +1,170 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { TestDaemon } from '../../support/daemon.js';
+import { eventually } from '../../support/eventually.js';
+
+const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
+
+let daemon: TestDaemon | undefined;
+afterEach(async () => {
+  await daemon?.dispose();
+  daemon = undefined;
+}, 90_000);
+
+/** The program as an operator starts it, for command lines that end by themselves. */
+async function splenium(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
+  const child = spawn(process.execPath, [MAIN, ...argv], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  let [out, err] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text;
+  });
+  await once(child, 'close');
+  return { code: child.exitCode, out, err };
+}
+
+const single = { agentIds: ['i-alone'], curve: false } as const;
+const change = async (path: string, from: string | RegExp, to: string): Promise<void> => {
+  await writeFile(path, (await readFile(path, 'utf8')).replace(from, to));
+};
+
+test('the pid file stands while the daemon serves, and goes with it', async () => {
+  daemon = await TestDaemon.prepare(single);
+  const pidFile = join(daemon.directory, 'splenium.pid');
+  await change(daemon.configPath, '[agent]\n', `[agent]\npid-file = "${pidFile}"\n`);
+  await daemon.resume();
+  expect(await readFile(pidFile, 'utf8')).toBe(`${String(daemon.pid)}\n`);
+
+  const second = await splenium(['start', '--config', daemon.configPath]);
+  expect(second).toMatchObject({ code: 1, out: '' });
+  expect(second.err).toMatch(/^STATE_DIRECTORY_IN_USE: /m);
+  expect(await readFile(pidFile, 'utf8')).toBe(`${String(daemon.pid)}\n`);
+
+  expect(await daemon.stop()).toBe(0);
+  await expect(stat(pidFile)).rejects.toMatchObject({ code: 'ENOENT' });
+}, 120_000);
+
+test('a pid file that cannot be written keeps it from starting: 1, and nothing is left', async () => {
+  daemon = await TestDaemon.prepare(single);
+  await change(daemon.configPath, '[agent]\n', '[agent]\npid-file = "./nowhere/splenium.pid"\n');
+  const { code, out, err } = await splenium(['start', '--config', daemon.configPath]);
+  expect({ code, out }).toEqual({ code: 1, out: '' });
+  expect(err).toMatch(/^RUNTIME: pid file .*nowhere.*change agent\.pid-file/m);
+  await expect(stat(join(daemon.stateDirectory, 'endpoint.json'))).rejects.toMatchObject({ code: 'ENOENT' });
+}, 120_000);
+
+test('SIGHUP reads the file again: the log level changes, the rest waits, a bad file changes nothing', async () => {
+  daemon = await TestDaemon.prepare(single);
+  await appendFile(daemon.configPath, '\n[logging]\nlevel = "INFO"\n');
+  await daemon.resume();
+  const running = daemon;
+  const hangUp = async (logged: RegExp): Promise<void> => {
+    const before = running.log.length;
+    process.kill(running.pid, 'SIGHUP');
+    await eventually(() => {
+      expect(running.log.slice(before)).toMatch(logged);
+    });
+  };
+  await hangUp(/configuration reloaded/);
+
+  const good = await readFile(running.configPath, 'utf8');
+  await writeFile(running.configPath, good.replace('"INFO"', '"much"'));
+  await hangUp(/configuration not reloaded: everything stays as it is.*agent\.toml:\d+:\d+: logging\.level/s);
+
+  await writeFile(
+    running.configPath,
+    good.replace('"INFO"', '"DEBUG"').replace('reserved-mem = "64M"', 'reserved-mem = "65M"'),
+  );
+  await hangUp(/configuration reloaded.*DEBUG.*resource\.reserved-mem/s);
+
+  await writeFile(running.configPath, good.replace('"INFO"', '"ERROR"'));
+  process.kill(running.pid, 'SIGHUP');
+  // At this level the reload itself is silent; what is asked afterwards is still answered.
+  const client = running.client();
+  expect(await client.ping('alive')).toBe('alive');
+  await client.close();
+  expect(await running.stop()).toBe(0);
+}, 120_000);
+
+test('SIGINT ends it with 0 too', async () => {
+  daemon = await TestDaemon.start(single);
+  const running = daemon;
+  process.kill(running.pid, 'SIGINT');
+  await eventually(() => {
+    expect(running.log).toContain('received SIGINT');
+  });
+  expect(await running.stop()).toBe(0);
+}, 90_000);
+
+test('--log-level wins over the file', async () => {
+  daemon = await TestDaemon.prepare(single);
+  await appendFile(daemon.configPath, '\n[logging]\nlevel = "CRITICAL"\n');
+  const child = spawn(
+    process.execPath,
+    [MAIN, 'start', '--config', daemon.configPath, '--log-level', 'info'],
+    { stdio: ['ignore', 'pipe', 'pipe'], cwd: daemon.directory },
+  );
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    log += text;
+  });
+  const closed = once(child, 'close');
+  await once(child.stdout, 'data');
+  child.kill('SIGTERM');
+  await closed;
+  expect(child.exitCode).toBe(0);
+  expect(log).toMatch(/INFO.*stopping/);
+}, 90_000);
+
+test.each([
+  ['an unknown option', ['start', '--fast'], 2, /unknown option/],
+  ['an unknown level', ['start', '--log-level', 'loud'], 2, /unknown log level 'loud'/],
+  [
+    'a file that is not there',
+    ['start', '-c', '/nowhere/agent.toml'],
+    78,
+    /\/nowhere\/agent\.toml: no such file/,
+  ],
+])('%s ends it before it starts', async (_title, argv, expected, complaint) => {
+  const { code, out, err } = await splenium(argv);
+  expect({ code, out }).toEqual({ code: expected, out: '' });
+  expect(err).toMatch(complaint);
+});
+
+test('a configuration with several mistakes: 78, and each of them', async () => {
+  daemon = await TestDaemon.prepare(single);
+  await change(daemon.configPath, 'backend = "process"', 'backend = "podman"');
+  await change(daemon.configPath, 'reserved-mem = "64M"', 'reserved-mem = "much"');
+  const { code, err } = await splenium(['start', '--config', daemon.configPath]);
+  expect(code).toBe(78);
+  expect(err).toMatch(/agent\.toml:\d+:\d+: agent\.backend: /);
+  expect(err).toMatch(/agent\.toml:\d+:\d+: resource\.reserved-mem: /);
+});
+
+test('an address that is taken: 1, and the address', async () => {
+  const first = await TestDaemon.start(single);
+  try {
+    daemon = await TestDaemon.prepare(single);
+    await change(
+      daemon.configPath,
+      /rpc-listen-addr = ".*"/,
+      `rpc-listen-addr = "${first.address.replace('tcp://', '')}"`,
+    );
+    const { code, err } = await splenium(['start', '--config', daemon.configPath]);
+    expect(code).toBe(1);
+    expect(err).toContain(first.address);
+  } finally {
+    await first.dispose();
+  }
+}, 120_000);
