@@ -8,10 +8,7 @@ import { eventually } from '../../support/eventually.js';
 import { RedisServer } from '../../support/redis-server.js';
 import { ETCD_SERVER, pathOf, REDIS_SERVER, requirement } from '../../support/requirements.js';
 
-const available = requirement(
-  'etcd and redis',
-  pathOf(ETCD_SERVER) !== '' && pathOf(REDIS_SERVER) !== '',
-);
+const available = requirement('etcd and redis', pathOf(ETCD_SERVER) !== '' && pathOf(REDIS_SERVER) !== '');
 const codec = createCodec();
 const PYTHON = { 'ai.backend.runtime-type': 'python', 'ai.backend.runtime-path': '/usr/bin/python3' };
 

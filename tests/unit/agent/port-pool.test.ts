@@ -7,7 +7,7 @@ import { ManualClock } from '../../support/manual-clock.js';
 const KERNEL = parseKernelId('11111111-1111-4111-8111-111111111111');
 const OTHER = parseKernelId('22222222-2222-4222-8222-222222222222');
 
-function pool(range: readonly [number, number], probe = (_port: number) => Promise.resolve(true)) {
+function pool(range: readonly [number, number], probe: () => Promise<boolean> = () => Promise.resolve(true)) {
   const clock = new ManualClock();
   return { clock, ports: new PortPool({ range, clock, probe }) };
 }
