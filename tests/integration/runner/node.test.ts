@@ -28,9 +28,7 @@ test('state survives between queries, values are shown', async () => {
 test('an exception gives its stack and exit code 1', async () => {
   const result = await query(link, 'null.field');
   expect(result).toMatchObject({ status: 'finished', exitCode: 1 });
-  expect(textOf(result, 'stderr')).toMatch(
-    /^query-\d+\.js:1\n[^]*TypeError: Cannot read properties of null/,
-  );
+  expect(textOf(result, 'stderr')).toMatch(/^query-\d+\.js:1\n[^]*TypeError: Cannot read properties of null/);
   expect(textOf(await query(link, 'let ='), 'stderr')).toContain('SyntaxError');
 });
 
