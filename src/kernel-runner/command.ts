@@ -15,6 +15,9 @@ const FAILED_IN_RUNNER = -1;
 export class CommandRunner {
   readonly #parts: RuntimeParts;
   #pid: number | undefined;
+  #running = false;
+  /** An interrupt that came before there was a process to receive it. */
+  #interruptedEarly = false;
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -29,6 +32,8 @@ export class CommandRunner {
     const { sink, groups, work, environment, privateDirectory } = this.#parts;
     const [command, ...args] = argv;
     if (command === undefined) return 0;
+    this.#running = true;
+    this.#interruptedEarly = false;
     try {
       const pipes = await openPipes(privateDirectory, 2);
       const [out, err] = pipes;
@@ -49,6 +54,7 @@ export class CommandRunner {
       });
       this.#pid = child.pid;
       if (child.pid !== undefined) groups.add(child.pid);
+      if (this.#wasInterrupted()) this.interrupt();
       const [exitCode] = await Promise.all([exited, ...pumps.map((pump) => pump.ended)]);
       if (child.pid !== undefined) groups.leave(child.pid);
       return exitCode;
@@ -57,6 +63,7 @@ export class CommandRunner {
       return FAILED_IN_RUNNER;
     } finally {
       this.#pid = undefined;
+      this.#running = false;
     }
   }
 
@@ -68,5 +75,10 @@ export class CommandRunner {
   /** SIGINT to the command and what it started, as a terminal does; without a command it does nothing. */
   interrupt(): void {
     if (this.#pid !== undefined) signalGroup(this.#pid, 'SIGINT');
+    else if (this.#running) this.#interruptedEarly = true;
+  }
+
+  #wasInterrupted(): boolean {
+    return this.#interruptedEarly;
   }
 }

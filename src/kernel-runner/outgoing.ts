@@ -1,11 +1,19 @@
-import { NO_PAYLOAD } from './messages.js';
+import { NO_PAYLOAD, RESPONSE } from './messages.js';
 
 /** Hands one message to the socket; resolves when the socket took it, however long the agent stays away. */
 export type Write = (frames: [string, Uint8Array]) => Promise<void>;
 
+interface Waiting {
+  readonly type: string;
+  readonly parts: Uint8Array[];
+  length: number;
+}
+
 /** Above this the pipes of user processes are no longer read, so that the processes themselves wait. */
 const CONGESTED_BYTES = 1 << 20;
 const CONGESTED_MESSAGES = 256;
+/** Neighbouring chunks of one stream travel together up to this size. */
+const JOINED_BYTES = 1 << 16;
 
 /**
  * The only writer of the socket towards the agent. Messages leave in the order in which they were posted. Nothing is
@@ -13,7 +21,7 @@ const CONGESTED_MESSAGES = 256;
  */
 export class Outgoing {
   readonly #write: Write;
-  readonly #queue: [string, Uint8Array][] = [];
+  readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
   #running = false;
   #closed = false;
@@ -29,7 +37,12 @@ export class Outgoing {
 
   post(type: string, payload: Uint8Array = NO_PAYLOAD): void {
     if (this.#closed) return;
-    this.#queue.push([type, payload]);
+    const last = this.#queue.at(-1);
+    const isStream = type === RESPONSE.stdout || type === RESPONSE.stderr;
+    if (isStream && last?.type === type && last.length + payload.length <= JOINED_BYTES) {
+      last.parts.push(payload);
+      last.length += payload.length;
+    } else this.#queue.push({ type, parts: [payload], length: payload.length });
     this.#queuedBytes += payload.length;
     if (!this.#running) void this.#run();
   }
@@ -49,17 +62,14 @@ export class Outgoing {
 
   async #run(): Promise<void> {
     this.#running = true;
-    for (let next = this.#queue[0]; next; next = this.#queue[0]) {
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+      const [first = NO_PAYLOAD] = next.parts;
       try {
-        await this.#write(next);
+        await this.#write([next.type, next.parts.length === 1 ? first : Buffer.concat(next.parts)]);
       } catch {
         // Only a socket that closes refuses; then nothing is left to be said.
-        if (this.#closed) break;
       }
-      if (this.#queue[0] === next) {
-        this.#queue.shift();
-        this.#queuedBytes -= next[1].length;
-      }
+      this.#queuedBytes -= next.length;
       if (!this.congested) this.#release();
     }
     this.#running = false;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { deferred, within } from '../core/async.js';
 import { systemClock } from '../core/clock.js';
 import type { Clock } from '../core/clock.js';
@@ -77,6 +78,8 @@ export class RunnerLink {
   private constructor(options: RunnerLinkOptions) {
     this.kernelId = options.kernelId;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    // Every waiting call listens; how many there may be is bounded elsewhere.
+    setMaxListeners(0, this.#closing.signal);
     this.#logger = options.logger.child({ kernelId: options.kernelId });
     this.#onEvent = options.onEvent ?? (() => undefined);
     this.#records = new RecordReader(this.#limits.maxRecordBytes);

@@ -1,4 +1,5 @@
-import { Pull, Push } from 'zeromq';
+import { Push } from 'zeromq';
+import { silentLogger } from '../../../src/core/logger.js';
 import { RunnerLink } from '../../../src/runner/index.js';
 import { bundleRunner, execute, PATIENCE_MS, query, RunnerProcess, textOf } from './runner-process.js';
 
@@ -30,7 +31,7 @@ test('waiting for a runner that never comes ends with a clear error', async () =
   const nobody = RunnerLink.connect({
     kernelId: link.kernelId,
     endpoints: { replIn: 'ipc:///nonexistent/in', replOut: 'ipc:///nonexistent/out' },
-    logger: { ...console, child: () => console } as never,
+    logger: silentLogger,
   });
   await expect(nobody.waitReady({ timeoutMs: 50 })).rejects.toMatchObject({ code: 'TIMEOUT' });
   await expect(nobody.waitReady({ timeoutMs: 50 })).rejects.toThrow(link.kernelId);
@@ -161,25 +162,22 @@ test('output nobody collects is bounded, and the console says what is missing', 
 
 test('while no agent reads, the program waits and nothing is lost', async () => {
   await link.waitReady({ timeoutMs: PATIENCE_MS });
-  const first = await execute(link, { runId: 'r', code: 'input()' });
-  expect(first.status).toBe('waiting-input');
   await link.close();
-  // A client without a reader: the run goes on and fills its pipes.
-  const push = new Push({ linger: 1000 });
+  const push = new Push({ linger: 5000 });
   push.connect(runner.endpoints.replIn);
-  await push.send(['input', '']);
-  await push.send(['code', 'for i in range(500000): print(i)']);
-  await push.send(['interrupt', '']);
+  await push.send(['code', 'for i in range(300000): print(i)']);
   push.close();
+  const log = () => runner.log.length;
+  await until(() => log() > 1000);
   const second = runner.link();
   let text = '';
-  for (let last = first; last.status !== 'finished';) {
-    last = await execute(second, { runId: 'r', mode: 'continue' });
-    text += textOf(last, 'stdout');
+  for (let status = ''; status !== 'finished'; ) {
+    const result = await execute(second, { runId: 'found', mode: 'continue' });
+    text += textOf(result, 'stdout');
+    status = result.status;
   }
-  await second.waitReady({ timeoutMs: PATIENCE_MS });
+  expect(text).toBe(Array.from({ length: 300_000 }, (_, i) => `${String(i)}\n`).join(''));
   expect((await query(second, '"alive"')).console).toEqual([['stdout', "'alive'"]]);
-  expect(text).toBe("''");
 });
 
 test('garbage does not harm the runner', async () => {
@@ -205,17 +203,6 @@ test('garbage does not harm the runner', async () => {
   // Sent over another connection, so wait until the runner has complained about the last of them.
   for (let i = 0; i < 10; i += 1) expect(await link.status()).not.toBeNull();
   expect(await query(link, 'print("fine")')).toMatchObject({ exitCode: 0, console: [['stdout', 'fine\n']] });
-});
-
-test('a second reader takes messages away: exactly one agent may be connected', async () => {
-  await link.waitReady({ timeoutMs: PATIENCE_MS });
-  const other = new Pull({ linger: 0, receiveTimeout: PATIENCE_MS });
-  other.connect(runner.endpoints.replOut);
-  const asked = Promise.all(Array.from({ length: 20 }, () => link.status({ timeoutMs: 1000 })));
-  const [type] = await other.receive();
-  expect(type?.toString()).toBe('status');
-  other.close();
-  await asked;
 });
 
 test('API version 1 gives split streams, version 0 is refused', async () => {
@@ -250,14 +237,19 @@ test('a text that is too large is refused before it is sent', async () => {
 });
 
 async function processEnds(pid: number): Promise<void> {
-  const until = performance.now() + PATIENCE_MS;
-  for (;;) {
+  await until(() => {
     try {
       process.kill(pid, 0);
+      return false;
     } catch {
-      return;
+      return true;
     }
-    if (performance.now() > until) throw new Error(`process ${String(pid)} is still there`);
+  });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (const deadline = performance.now() + PATIENCE_MS; !condition(); ) {
+    if (performance.now() > deadline) throw new Error('it did not happen');
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
