@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { generateKeyPair, type KeyPair, writeKeyFiles } from '../../src/callosum/index.js';
-import { AgentClient } from '../../src/client/agent-client.js';
+import { AgentClient, type AgentClientOptions } from '../../src/client/agent-client.js';
 import { within } from '../../src/core/async.js';
 import { eventually } from './eventually.js';
 import { freePort } from './free-port.js';
@@ -161,8 +161,13 @@ export class TestDaemon {
   }
 
   /** A client as the manager, or with keys of its own. The caller closes it. */
-  client(agentId: string | null = null, keys: KeyPair = this.manager): AgentClient {
+  client(
+    agentId: string | null = null,
+    keys: KeyPair = this.manager,
+    more: Pick<AgentClientOptions, 'retries'> = {},
+  ): AgentClient {
     return new AgentClient({
+      ...more,
       address: this.address,
       agentId,
       ...(this.#serverPublicKey === null
