@@ -1,6 +1,7 @@
 /**
  * The program inside a Node.js process (18 and later): the counterpart of the Python driver, see `interpreter.ts`.
- * User code runs inside one outer script with `breakOnSigint`, so that an interrupt ends endless loops, too.
+ * User code without `await` runs inside one outer script with `breakOnSigint`, so that an interrupt ends endless loops,
+ * too. Code with `await` is left alone by an interrupt: its run ends, what it started may go on.
  */
 export const NODE_DRIVER = String.raw`
 'use strict';
@@ -78,7 +79,9 @@ async function run(code) {
       return script.runInThisContext();
     };
     const outer = new vm.Script('globalThis[Symbol.for("splenium.run")]()');
-    let value = outer.runInThisContext({ breakOnSigint: true });
+    // Not for code that waits: a signal that comes just when it gives way to waiting would stay in Node's watchdog and
+    // end the next run.
+    let value = outer.runInThisContext(waits ? {} : { breakOnSigint: true });
     if (waits) value = await Promise.race([value, interrupted]);
     if (value !== undefined) process.stdout.write(util.inspect(value));
     return 0;
@@ -113,8 +116,7 @@ async function hear(message) {
     const exitCode = await run(message.code);
     send({ type: 'done', id: message.id, mark: await mark(), exitCode });
   } else if (message.type === 'interrupt') {
-    // The signal that comes with it ends code that keeps the event loop busy. It may get lost where that code gives
-    // way to waiting, so waiting is ended by this message.
+    // The signal that comes with it ends code that keeps the event loop busy, this message ends waiting.
     if (message.id === runId) stopWaiting?.();
   } else if (message.type === 'input') {
     asked.get(message.id)?.(message.text);
