@@ -1,5 +1,5 @@
 import { type DaemonConfig, type DetectedHosts, formatHostPort } from './config/index.js';
-import { messageOf } from './core/errors.js';
+import { isSpleniumError, messageOf, RuntimeError } from './core/errors.js';
 import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
 import type { DaemonKeys } from './daemon-keys.js';
@@ -10,8 +10,11 @@ import type { Examination, NodeHealth } from './rpc/node-services.js';
 import { AgentRPCServer } from './rpc/server.js';
 import type { AgentRuntime } from './runtime/agent-runtime.js';
 
-/** Opens the node's RPC socket in front of its agents. */
-export function openRpcServer(parts: {
+/**
+ * Opens the node's RPC socket in front of its agents.
+ * @throws RuntimeError naming the address that cannot be listened on.
+ */
+export async function openRpcServer(parts: {
   readonly config: DaemonConfig;
   readonly runtime: AgentRuntime;
   readonly resources: NodeResources;
@@ -39,15 +42,24 @@ export function openRpcServer(parts: {
     metrics,
   });
   const { maxNestingDepth, maxItems, ...peerLimits } = config.limits;
-  return AgentRPCServer.open({
-    address: `tcp://${formatHostPort({ host: hosts.rpcHost, port: config.rpc.listen.port })}`,
-    dispatcher,
-    ...(keys ? { curve: keys.credentials } : {}),
-    limits: peerLimits,
-    codecLimits: { maxDepth: maxNestingDepth, maxItems },
-    logger,
-    metrics,
-  });
+  const address = `tcp://${formatHostPort({ host: hosts.rpcHost, port: config.rpc.listen.port })}`;
+  try {
+    return await AgentRPCServer.open({
+      address,
+      dispatcher,
+      ...(keys ? { curve: keys.credentials } : {}),
+      limits: peerLimits,
+      codecLimits: { maxDepth: maxNestingDepth, maxItems },
+      logger,
+      metrics,
+    });
+  } catch (error) {
+    if (isSpleniumError(error)) throw error;
+    throw new RuntimeError(
+      `cannot listen on ${address}: ${messageOf(error)}; change agent.rpc-listen-addr, or stop what listens there`,
+      { cause: error, details: { address } },
+    );
+  }
 }
 
 /** What `splenium doctor` shows. */

@@ -107,7 +107,7 @@ test.each([
   ['a missing argument', ['call', 'check_running'], /kernel_id/],
   [
     'an argument that cannot be read',
-    ['call', 'check_running', 'kernel_id=1234'],
+    ['call', 'check_running', 'kernel_id=not-a-uuid'],
     /badly formed hexadecimal UUID string/,
   ],
   [
