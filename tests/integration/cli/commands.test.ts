@@ -110,11 +110,6 @@ test.each([
     ['call', 'check_running', 'kernel_id=not-a-uuid'],
     /badly formed hexadecimal UUID string/,
   ],
-  [
-    'a function of later',
-    ['call', 'purge_images', 'image_canonicals=[]', 'force=false', 'noprune=false'],
-    /./,
-  ],
 ])('%s: 1, and nothing on standard output', async (_title, argv, complaint) => {
   const { exitCode, out, err } = await local(...argv);
   expect({ exitCode, out }).toEqual({ exitCode: 1, out: '' });
