@@ -171,7 +171,7 @@ test('while no agent reads, the program waits and nothing is lost', async () => 
   await until(() => log() > 1000);
   const second = runner.link();
   let text = '';
-  for (let status = ''; status !== 'finished'; ) {
+  for (let status = ''; status !== 'finished';) {
     const result = await execute(second, { runId: 'found', mode: 'continue' });
     text += textOf(result, 'stdout');
     status = result.status;
@@ -248,7 +248,7 @@ async function processEnds(pid: number): Promise<void> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (const deadline = performance.now() + PATIENCE_MS; !condition(); ) {
+  for (const deadline = performance.now() + PATIENCE_MS; !condition();) {
     if (performance.now() > deadline) throw new Error('it did not happen');
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
