@@ -38,7 +38,7 @@ export async function busyboxRoot(): Promise<Pack> {
 
 /** The same with this machine's Python, its C library and the standard library. */
 export async function pythonRoot(): Promise<Pack> {
-  const python = await realpath(onPath('python3'));
+  const python = await realpath('/usr/bin/python3');
   const ask = (expression: string): string =>
     execFileSync(python, ['-S', '-c', `import sys, sysconfig; print(${expression})`], {
       encoding: 'utf8',
@@ -55,8 +55,8 @@ export async function pythonRoot(): Promise<Pack> {
     void tar.entry({ name: path.slice(1), mode: 0o755 }, await readFile(from));
   await add(loader);
   for (const path of libraries) await add(`/lib/${basename(path)}`, path);
-  await add(`/usr/bin/${basename(python)}`, python);
-  tar.entry({ name: 'usr/bin/python3', type: 'symlink', linkname: basename(python) });
+  await add(python);
+  tar.entry({ name: 'usr/bin/python3', type: 'symlink', linkname: python });
   for (const entry of await readdir(library, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
     if (entry.isFile() && !/__pycache__|\/(test|tests|idlelib|lib2to3|ensurepip|config-[^/]*)\//.test(path))

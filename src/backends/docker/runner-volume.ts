@@ -46,7 +46,7 @@ interface Source {
 /** What Node.js calls itself would otherwise be the loader, which runs no script. */
 const EXEC_PATH = `process.execPath = '${RUNNER_HOME}/bin/node';\n`;
 const nodeCommand = (loader: string) =>
-  `#!/bin/sh\nexec ${RUNNER_HOME}/${loader} --library-path ${RUNNER_HOME}/lib ${RUNNER_HOME}/node "$@"\n`;
+  `#!/bin/sh\nexec ${RUNNER_HOME}/${loader} --library-path ${RUNNER_HOME}/lib ${RUNNER_HOME}/node --import ${RUNNER_HOME}/exec-path.mjs "$@"\n`;
 
 /**
  * Makes the volume, or finds it made: Node.js, its loader and libraries and the runner, so that kernels need
