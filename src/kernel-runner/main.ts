@@ -68,7 +68,7 @@ async function serve(options: RunnerOptions): Promise<number> {
 
   const outgoing = new Outgoing((message) => replOut.send(message));
   const sink = new OutputSink(outgoing, { stdout: process.stdout, stderr: process.stderr });
-  const groups = new ProcessGroups();
+  const groups = new ProcessGroups(privateDirectory);
   const environment = () => currentEnvironment(work, config);
   const parts: RuntimeParts = { sink, groups, privateDirectory, work, environment };
   const runtime = makeRuntime(options, parts);

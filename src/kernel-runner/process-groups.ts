@@ -3,7 +3,8 @@ import type { ChildProcess } from 'node:child_process';
 
 /**
  * Reads `add PGID` and `del PGID`; when its input ends because the runner is gone, however it went, it kills the
- * groups that are left. Without it a `kill -9` of the runner would leave user code running unattended.
+ * groups that are left and removes the runner's private directory. Without it a `kill -9` of the runner would leave user
+ * code running unattended.
  */
 const GUARD = `
 groups=" "
@@ -14,6 +15,7 @@ while read -r verb group; do
   esac
 done
 for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
+rm -rf -- "$1"
 exit 0
 `;
 
@@ -22,8 +24,11 @@ export class ProcessGroups {
   readonly #groups = new Set<number>();
   readonly #guard: ChildProcess;
 
-  constructor() {
-    this.#guard = spawn('/bin/sh', ['-c', GUARD], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  constructor(privateDirectory: string) {
+    this.#guard = spawn('/bin/sh', ['-c', GUARD, 'guard', privateDirectory], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    });
     this.#guard.on('error', () => undefined);
     this.#guard.stdin?.on('error', () => undefined);
   }
