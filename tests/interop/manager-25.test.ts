@@ -2,9 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { eventually } from '../support/eventually.js';
 import { describeRequiring, ORIGINAL_PYTHON } from '../support/requirements.js';
-import { managerContract, wish } from './manager.contract.js';
-
-const PATIENT = { timeoutMs: 60_000 };
+import { PATIENT, wish } from './manager-bench.js';
+import { managerContract } from './manager.contract.js';
 
 describeRequiring(ORIGINAL_PYTHON, 'the client of a manager 25.17.1', (python) => {
   const bench = managerContract(python, {
@@ -18,19 +17,21 @@ describeRequiring(ORIGINAL_PYTHON, 'the client of a manager 25.17.1', (python) =
   const kwargs = { agent_id: 'i-one' };
 
   test('gather_hwinfo: every entry as the manager checks its type', async () => {
-    await expect(bench().manager.call('i-one', 'gather_hwinfo', [], { read: 'hardware' })).resolves.toEqual(
-      {},
-    );
+    await expect(
+      bench.parts().manager.call('i-one', 'gather_hwinfo', [], { read: 'hardware' }),
+    ).resolves.toEqual({});
   });
 
   test('health, as the manager’s health checker asks for it', async () => {
-    await expect(bench().manager.call('i-one', 'health', [], { read: 'health' })).resolves.toMatchObject({
+    await expect(
+      bench.parts().manager.call('i-one', 'health', [], { read: 'health' }),
+    ).resolves.toMatchObject({
       status: { $enum: ['HealthStatus', 'ok'] },
     });
   });
 
   test('the scheduler sums up the allocations of a new kernel', async () => {
-    const { manager } = bench();
+    const { manager } = bench.parts();
     const [session, asked] = [randomUUID(), wish()];
     await expect(manager.create('i-one', session, [asked], 'allocations')).resolves.toEqual([
       { $resourceslot: asked.slots },
@@ -39,7 +40,7 @@ describeRequiring(ORIGINAL_PYTHON, 'the client of a manager 25.17.1', (python) =
   });
 
   test('purge_containers removes a kernel in the background', async () => {
-    const { manager } = bench();
+    const { manager } = bench.parts();
     const [session, asked] = [randomUUID(), wish()];
     const [created] = (await manager.create('i-one', session, [asked])) as { container_id: string }[];
     const pair = [created?.container_id, { $kernel: asked.kernel_id }];
@@ -50,7 +51,7 @@ describeRequiring(ORIGINAL_PYTHON, 'the client of a manager 25.17.1', (python) =
   });
 
   test('drop_kernel_registry forgets a kernel, whose processes are nobody else’s to end', async () => {
-    const { manager } = bench();
+    const { manager } = bench.parts();
     const [session, asked] = [randomUUID(), wish()];
     await manager.create('i-one', session, [asked]);
     await expect(
@@ -62,7 +63,7 @@ describeRequiring(ORIGINAL_PYTHON, 'the client of a manager 25.17.1', (python) =
   });
 
   test('update_scaling_group is written to the configuration of this agent alone', async () => {
-    const { manager, daemon } = bench();
+    const { manager, daemon } = bench.parts();
     await expect(manager.call('i-two', 'update_scaling_group', ['gpu'])).resolves.toBeNull();
     const text = await readFile(daemon.configPath, 'utf8');
     expect(text).toMatch(/id = "i-two"[^]*scaling-group = "gpu"/);

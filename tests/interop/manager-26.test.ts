@@ -16,7 +16,7 @@ describeRequiring(ORIGINAL_PYTHON_26, 'the pooled client of a manager 26.9', (py
   });
 
   test('health_v2: validated by the manager', async () => {
-    await expect(bench().manager.call('i-two', 'health')).resolves.toMatchObject({
+    await expect(bench.parts().manager.call('i-two', 'health')).resolves.toMatchObject({
       status: { $enum: ['HealthStatus', 'ok'] },
       version: expect.any(String) as unknown,
       component: 'agent',
@@ -27,7 +27,7 @@ describeRequiring(ORIGINAL_PYTHON_26, 'the pooled client of a manager 26.9', (py
   test(
     'a key that was not accepted, and the pool',
     async () => {
-      const { daemon } = bench();
+      const { daemon } = bench.parts();
       const stranger = await ManagerClient.start(python, 'manager_client_26.py', daemon, generateKeyPair());
       try {
         await expect(stranger.call('i-one', 'assign_port')).rejects.toMatchObject({
@@ -41,11 +41,11 @@ describeRequiring(ORIGINAL_PYTHON_26, 'the pooled client of a manager 26.9', (py
   );
 
   test('gather_hwinfo_v2: the devices as the manager validates them', async () => {
-    await expect(bench().manager.call('i-two', 'gather_hwinfo')).resolves.toEqual({ devices: [] });
+    await expect(bench.parts().manager.call('i-two', 'gather_hwinfo')).resolves.toEqual({ devices: [] });
   });
 
   test('health_v2 of an agent that is not here, and without its envelope', async () => {
-    const { manager } = bench();
+    const { manager } = bench.parts();
     await expect(manager.call('i-nowhere', 'health')).rejects.toMatchObject({
       type: 'RPCUserError',
       remoteName: 'AgentIdNotFoundError',
@@ -59,7 +59,7 @@ describeRequiring(ORIGINAL_PYTHON_26, 'the pooled client of a manager 26.9', (py
   test.each(['update_scaling_group', 'purge_containers', 'drop_kernel_registry'])(
     '%s is not of this line, and the next call is answered',
     async (method) => {
-      const { manager } = bench();
+      const { manager } = bench.parts();
       await expect(
         manager.invoke('i-one', method, [[]], { kwargs: { agent_id: 'i-one' } }),
       ).rejects.toMatchObject({ remoteName: 'KeyError' });
