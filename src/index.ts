@@ -1,13 +1,20 @@
 /** The public names of the package, one by one. */
+export type { Agent } from './agent/agent.js';
 export {
+  AcceptedKeysDirectory,
   createErrorDescriber,
+  derivePublicKey,
   generateKeyPair,
+  isCurveKey,
   Peer,
   readPublicKeyFile,
   readSecretKeyFile,
+  writeKeyFiles,
 } from './callosum/index.js';
 export {
   HandshakeError,
+  KeyFileError,
+  KeyFileModeError,
   PeerClosedError,
   RemoteInternalError,
   RemoteUserError,
@@ -15,6 +22,7 @@ export {
 } from './callosum/index.js';
 export type {
   AcceptedKeys,
+  AcceptedKeysDirectoryOptions,
   BindOptions,
   CallHandler,
   ConnectOptions,
@@ -22,6 +30,7 @@ export type {
   CurveServerCredentials,
   IncomingCall,
   InvokeOptions,
+  KeyFiles,
   KeyPair,
   PeerLimits,
   Serializer,
@@ -54,18 +63,61 @@ export {
   SlotName,
   Uuid,
 } from './codec/index.js';
-export type { Codec, CodecOptions } from './codec/index.js';
+export type { Codec, CodecLimits, CodecOptions, Dialect } from './codec/index.js';
+export { ConfigError, configKeys, formatProblems, loadConfig, sampleConfig } from './config/index.js';
+export type {
+  AgentConfig,
+  ConfigKeyReference,
+  ConfigProblem,
+  ConfigWarning,
+  DaemonConfig,
+  LoadedConfig,
+  LoadOptions,
+} from './config/index.js';
 export {
   CancelledError,
+  FileNotFoundError,
   isSpleniumError,
   KeyError,
+  LimitExceededError,
   NotImplementedError,
+  PermissionError,
   PythonTypeError,
+  RuntimeError,
   SpleniumError,
   TimeoutError,
   ValueError,
 } from './core/errors.js';
-export type { Logger } from './core/logger.js';
+export { asContainerId, parseAgentId, parseKernelId, parseSessionId } from './core/ids.js';
+export type { AgentId, ContainerId, KernelId, SessionId } from './core/ids.js';
+export { silentLogger } from './core/logger.js';
+export type { LogFields, Logger } from './core/logger.js';
+export { noMetrics } from './core/metrics.js';
+export type { Counter, Gauge, Histogram, Labels, MetricDefinition, Metrics } from './core/metrics.js';
+export { VERSION } from './core/version.js';
+export { CpuPlugin, MemoryPlugin, MockPlugin, NodeResources } from './resources/index.js';
+export type {
+  Allocation,
+  AllocationMode,
+  AllocationRequest,
+  AllocationStyle,
+  CpuPluginOptions,
+  Device,
+  DeviceAttachment,
+  DeviceMeasure,
+  DevicePlugin,
+  DevicePluginContext,
+  DevicePluginFactory,
+  DockerArguments,
+  Granted,
+  HardwareInfo,
+  MemoryPluginOptions,
+  MockDevice,
+  MockPluginOptions,
+  NodeResourcesOptions,
+  SlotDescription,
+  SlotType,
+} from './resources/index.js';
 export { Dispatcher } from './rpc/dispatcher.js';
 export type { AgentErrorReport, CallDeadlines, DispatcherOptions } from './rpc/dispatcher.js';
 export type { ManagerVersion, Method, Parameter } from './rpc/method.js';
