@@ -1,4 +1,4 @@
-import { RuntimeError } from '../core/errors.js';
+import { CancelledError, RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { EventSink } from '../events/catalogue.js';
 import type { Kernel } from '../kernels/kernel.js';
@@ -64,7 +64,7 @@ export class Execution {
 export const notFound = (kernelId: KernelId): RuntimeError =>
   new RuntimeError(`The container for kernel ${kernelId} is not found! (might be terminated--try it again)`);
 
-/** @throws RuntimeError when the kernel ends instead, or the signal's reason. */
+/** @throws RuntimeError when the kernel ends instead, CancelledError. */
 async function restartIsOver(kernel: Kernel, signal: AbortSignal): Promise<void> {
   // Again, because the next change may come before the one who waited goes on.
   do await nextOutcome(kernel, signal);
@@ -81,7 +81,7 @@ function nextOutcome(kernel: Kernel, signal: AbortSignal): Promise<void> {
     };
     const onAbort = () => {
       end(() => {
-        reject(signal.reason as Error);
+        reject(new CancelledError(`execution in kernel ${kernel.id} cancelled`));
       });
     };
     const look = () => {
