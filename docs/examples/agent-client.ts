@@ -22,7 +22,7 @@ try {
     resourceSlots: { cpu: '1', mem: String(64 * 1024 ** 2) },
   });
   try {
-    for await (const event of client.run({ ...kernel, code, onInput: () => Promise.resolve('Ada') })) {
+    for await (const event of client.run({ ...kernel, code })) {
       if (event.type === 'stdout') process.stdout.write(event.text);
       else if (event.type === 'stderr') process.stderr.write(event.text);
       else if (event.type === 'end') process.exitCode = event.exitCode ?? 0;

@@ -41,7 +41,6 @@ beforeAll(async () => {
         strict: true,
         exactOptionalPropertyTypes: true,
         skipLibCheck: true,
-        outDir: '.',
       },
       include: ['*.ts'],
     }),
@@ -184,9 +183,9 @@ describe('with types', () => {
     ['agent.key', 'manager.key_secret'].map((name) => join(daemon.directory, 'keys', name));
 
   test('the client of the documentation runs code in a kernel and leaves nothing', async () => {
-    const script = 'echo hello; read name; echo "to $name"; echo oops >&2';
+    const script = 'name=Ada; echo "hello $name"; echo oops >&2; (exit 3)';
     const argv = ['agent-client.js', daemon.address, ...keyFiles(), 'i-two', script];
-    expect(await run(process.execPath, argv)).toEqual({ code: 0, out: 'hello\nto Ada\n', err: 'oops\n' });
+    expect(await run(process.execPath, argv)).toEqual({ code: 3, out: 'hello Ada\n', err: 'oops\n' });
     const client = daemon.client();
     expect(await client.listKernels()).toEqual([]);
     await client.close();
