@@ -1,8 +1,6 @@
-import { readFile, realpath, stat } from 'node:fs/promises';
-import { isAbsolute, relative } from 'node:path';
-import { z } from 'zod';
-import { systemClock, type Clock } from '../../core/clock.js';
-import { CancelledError, hasCode, messageOf } from '../../core/errors.js';
+import { stat } from 'node:fs/promises';
+import { systemClock } from '../../core/clock.js';
+import { CancelledError, messageOf } from '../../core/errors.js';
 import type { AgentId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
@@ -18,12 +16,7 @@ import type {
   RunnerEndpoints,
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
-import {
-  containerNameOf,
-  containerSpecOf,
-  type ContainerSettings,
-  type Hardening,
-} from './container-spec.js';
+import { containerNameOf, containerSpecOf, type ContainerSettings } from './container-spec.js';
 import { ContainerWatcher } from './container-watcher.js';
 import { Engine, statusOf } from './engine.js';
 import type { Container } from './engine-schemas.js';
@@ -34,10 +27,8 @@ import {
   ImageMissingError,
   KernelContainerExistsError,
   KernelContainerMissingError,
-  MountRefusedError,
 } from './errors.js';
 import { isActive, outcomeOf } from './exit-outcome.js';
-import { findHostDevices, findHostMounts, findOwnLimits } from './host-facts.js';
 import { DockerImages } from './images.js';
 import {
   adoptedHandle,
@@ -51,46 +42,7 @@ import {
   type ContainerState,
 } from './kernel-labels.js';
 import { DockerNetworks } from './networks.js';
-import { buildRunnerVolume, openRunnerVolume } from './runner-volume.js';
-
-export interface DockerBackendOptions {
-  /** The engine's socket. Default: what `DOCKER_HOST` says, or `/var/run/docker.sock`. */
-  readonly socketPath?: string;
-  /**
-   * What kernels get as `/opt/kernel`: made at `open` below `root` from this program's Node.js and the bundled
-   * runner, unless it is there; or one that was made before.
-   */
-  readonly runnerVolume:
-    | { readonly root: string; readonly runnerPath: string; readonly nodePath?: string }
-    | { readonly directory: string };
-  /** Log files of a container (`container-logs`). Default: driver `local`, 10 MiB. */
-  readonly logs?: Partial<ContainerSettings['logs']>;
-  /** Default `original`. */
-  readonly hardening?: Hardening;
-  /** Most processes and threads of one kernel. Default: no limit, 4096 with `strict`. */
-  readonly pidsLimit?: number | null;
-  /** Path of a seccomp profile. Default: the engine's own profile. */
-  readonly seccompProfilePath?: string;
-  /** `container.alternative-bridge`. Default: the engine's default bridge. */
-  readonly defaultNetwork?: string;
-  /** Folders may be mounted from below these directories only. Default: from anywhere. */
-  readonly allowedMountRoots?: readonly string[];
-  /** JSON files with container options that are merged over ours, in this order; absent ones are skipped. */
-  readonly overridePaths?: readonly string[];
-  /** How long a killed container may take to be gone. Default 30 s. */
-  readonly killDeadlineMs?: number;
-  /** How long the engine may take for what it answers at once. Default 30 s; three times that for create, start, remove. */
-  readonly engineDeadlineMs?: number;
-  /** How often watched containers are looked at although no event said so. Default 30 s. */
-  readonly sweepIntervalMs?: number;
-  /** How many entries one file listing shows at most. Default 10,000. */
-  readonly listMaxEntries?: number;
-  readonly logger: Logger;
-  readonly clock?: Clock;
-}
-
-const STRICT_PIDS_LIMIT = 4096;
-const LOG_MAX_BYTES = 10 * 1024 * 1024;
+import { checkMounts, findSettings, type DockerBackendOptions } from './settings.js';
 
 /**
  * Runs kernels as containers of a Docker engine on this machine. All that it must remember stands in the
@@ -137,7 +89,7 @@ export class DockerBackend implements KernelBackend {
   /** @throws DockerUnavailableError when the engine does not answer, RunnerVolumeError */
   async open(): Promise<void> {
     const { engine, api } = await this.#engine.version();
-    this.#settings = await this.#findSettings();
+    this.#settings = await findSettings(this.#options);
     this.#logger.info('the container engine answers', {
       engine,
       api,
@@ -178,6 +130,7 @@ export class DockerBackend implements KernelBackend {
   remove(handle: KernelHandle): Promise<void> {
     return this.#queue.run(handle.kernelId, async () => {
       await this.#stop(handle, 0);
+      if ((await this.#find(handle)) === null) return;
       await this.#engine.remove(handle.containerId);
       // Also fine was "removal is already in progress": gone means gone.
       await this.#untilRemoved(handle);
@@ -186,7 +139,7 @@ export class DockerBackend implements KernelBackend {
   }
 
   async inspect(handle: KernelHandle): Promise<KernelProcessState> {
-    const container = await this.#engine.inspect(handle.containerId);
+    const container = await this.#find(handle);
     if (container === null) return { status: 'missing' };
     if (isActive(container)) {
       this.#watcher.watch(handle);
@@ -225,7 +178,7 @@ export class DockerBackend implements KernelBackend {
     for (const directory of [plan.scratch.work, plan.scratch.config])
       if (!(await stat(directory).catch(() => null))?.isDirectory())
         throw new ContainerStartError(`kernel ${plan.kernelId} has no directory at ${directory}`);
-    await this.#checkMounts(plan);
+    await checkMounts(plan, this.#options.allowedMountRoots);
     const present = await this.#engine.list([`${KERNEL_LABEL}=${plan.kernelId}`]);
     if (present.length > 0) throw alreadyThere(plan);
     throwIfCancelled(signal, plan);
@@ -248,10 +201,8 @@ export class DockerBackend implements KernelBackend {
     this.#require();
     const { containerId } = handle;
     throwIfCancelled(signal, handle);
-    const before = await this.#engine.inspect(containerId);
+    const before = await this.#find(handle);
     if (before === null) throw isMissing(handle);
-    // What comes from a journal names what is started.
-    if (before.Config.Labels[KERNEL_LABEL] !== handle.kernelId) throw isMissing(handle);
     if (isActive(before)) {
       this.#watcher.watch(handle);
       return endpointsOf(handle);
@@ -272,6 +223,13 @@ export class DockerBackend implements KernelBackend {
     return endpointsOf(handle);
   }
 
+  /** Null when it is gone, or is another's: what comes from a journal names what is stopped and removed. */
+  async #find({ agentId, kernelId, containerId }: KernelHandle): Promise<Container | null> {
+    const container = await this.#engine.inspect(containerId);
+    const labels = container?.Config.Labels ?? {};
+    return labels[OWNER_LABEL] === agentId && labels[KERNEL_LABEL] === kernelId ? container : null;
+  }
+
   /** Nobody has been told that it started, so nobody is told that it ended. */
   async #undoStart(handle: KernelHandle): Promise<void> {
     this.#watcher.forget(handle);
@@ -282,7 +240,7 @@ export class DockerBackend implements KernelBackend {
 
   async #stop(handle: KernelHandle, graceMs: number): Promise<void> {
     const { containerId } = handle;
-    const container = await this.#engine.inspect(containerId);
+    const container = await this.#find(handle);
     if (container === null || !isActive(container)) {
       await this.#watcher.look(handle);
       return;
@@ -321,40 +279,6 @@ export class DockerBackend implements KernelBackend {
   async #adopt(id: string): Promise<KernelHandle | null> {
     const container = await this.#engine.inspect(id);
     return container === null ? null : adoptedHandle(container);
-  }
-
-  async #checkMounts(plan: KernelPlan): Promise<void> {
-    const roots = this.#options.allowedMountRoots;
-    if (roots === undefined) return;
-    for (const { source } of plan.mounts) {
-      // Through links: what counts is what the kernel would see.
-      const real = isAbsolute(source) ? await realpath(source).catch(() => source) : null;
-      if (real !== null && !roots.some((root) => isBelow(root, real)))
-        throw new MountRefusedError(
-          `kernel ${plan.kernelId}: folder ${source} lies outside of the directories that kernels may see`,
-        );
-    }
-  }
-
-  async #findSettings(): Promise<ContainerSettings> {
-    const { runnerVolume, logs, hardening = 'original', pidsLimit, seccompProfilePath } = this.#options;
-    const runner =
-      'directory' in runnerVolume
-        ? await openRunnerVolume(runnerVolume.directory)
-        : await buildRunnerVolume(runnerVolume);
-    return {
-      runner,
-      ownIdentity: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
-      ownLimits: await findOwnLimits(),
-      hostMounts: await findHostMounts(),
-      hostDevices: await findHostDevices(),
-      logs: { driver: 'local', maxBytes: LOG_MAX_BYTES, ...logs },
-      hardening,
-      pidsLimit: pidsLimit === undefined ? (hardening === 'strict' ? STRICT_PIDS_LIMIT : null) : pidsLimit,
-      seccompProfile: seccompProfilePath === undefined ? null : await readFile(seccompProfilePath, 'utf8'),
-      defaultNetwork: this.#options.defaultNetwork ?? null,
-      overrides: await readOverrides(this.#options.overridePaths ?? []),
-    };
   }
 
   #killDeadlineMs(): number {
@@ -417,26 +341,4 @@ const isMissing = (handle: KernelHandle) =>
 
 function throwIfCancelled(signal: AbortSignal, { kernelId }: { readonly kernelId: string }): void {
   if (signal.aborted) throw new CancelledError(`kernel ${kernelId}: cancelled`);
-}
-
-function isBelow(root: string, path: string): boolean {
-  const way = relative(root, path);
-  return way === '' || (!way.startsWith('..') && !isAbsolute(way));
-}
-
-/** @throws DockerUnavailableError for a file that is there and unusable. */
-async function readOverrides(
-  paths: readonly string[],
-): Promise<readonly Readonly<Record<string, unknown>>[]> {
-  const overrides: Record<string, unknown>[] = [];
-  for (const path of paths)
-    try {
-      overrides.push(z.record(z.string(), z.unknown()).parse(JSON.parse(await readFile(path, 'utf8'))));
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) continue;
-      throw new DockerUnavailableError(`${path} does not hold container options: ${messageOf(error)}`, {
-        cause: error,
-      });
-    }
-  return overrides;
 }

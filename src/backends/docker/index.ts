@@ -1,2 +1,3 @@
-export { DockerBackend, type DockerBackendOptions } from './docker-backend.js';
+export { DockerBackend } from './docker-backend.js';
 export { buildRunnerVolume, openRunnerVolume, type RunnerVolume } from './runner-volume.js';
+export type { DockerBackendOptions } from './settings.js';
