@@ -191,9 +191,9 @@ export const kernelMethods = [
   }),
   agentMethod({
     name: 'drop_kernel_registry',
-    doc: 'Forgets kernels in the background; their containers stay as they are.',
+    doc: 'Ends kernels that the manager does not know any more, in the background and without events.',
     params: [
-      required('kernel_ids', z.array(kernelId).describe('array<ext(UUID)>'), 'The kernels to forget.'),
+      required('kernel_ids', z.array(kernelId).describe('array<ext(UUID)>'), 'The kernels to end.'),
     ],
     returns: empty,
     repeat: 'safe',
