@@ -192,9 +192,7 @@ export const kernelMethods = [
   agentMethod({
     name: 'drop_kernel_registry',
     doc: 'Ends kernels that the manager does not know any more, in the background and without events.',
-    params: [
-      required('kernel_ids', z.array(kernelId).describe('array<ext(UUID)>'), 'The kernels to end.'),
-    ],
+    params: [required('kernel_ids', z.array(kernelId).describe('array<ext(UUID)>'), 'The kernels to end.')],
     returns: empty,
     repeat: 'safe',
     lastIn: '25.17',
