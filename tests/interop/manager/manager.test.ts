@@ -1,0 +1,123 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { TestDaemon } from '../../support/daemon.js';
+import { freePort } from '../../support/free-port.js';
+import { PythonScript } from '../../support/python.js';
+import { requirement } from '../../support/requirements.js';
+
+const SCRIPT = fileURLToPath(new URL('../../../scripts/manager-stack', import.meta.url));
+/** The schema alone takes a minute on a small machine. */
+const START_MS = 480_000;
+const CHECK_MS = 300_000;
+const PORTS = 6;
+
+const wanted = requirement(
+  'SPLENIUM_MANAGER_STACK=1, set by `scripts/test --only manager`: a real manager takes minutes',
+  process.env['SPLENIUM_MANAGER_STACK'] === '1',
+  { installable: false },
+);
+
+const run = promisify(execFile);
+
+/** The first of several free ports in a row, below those that the system hands out itself. */
+async function freePorts(): Promise<number> {
+  const start = 12_000 + ((await freePort()) % 500) * 8;
+  for (let base = start; base < start + 4000; base += 8) {
+    const taken = await Promise.all(Array.from({ length: PORTS }, (_, at) => isTaken(base + at)));
+    if (!taken.includes(true)) return base;
+  }
+  throw new Error('no free ports');
+}
+
+async function isTaken(port: number): Promise<boolean> {
+  return run('bash', ['-c', `exec 3<>/dev/tcp/127.0.0.1/${String(port)}`]).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** `export A=1 B=2` lines. */
+const assignments = (text: string): Record<string, string> =>
+  Object.fromEntries(
+    [...text.matchAll(/(?<=\s)(?<name>[A-Z_]+)=(?<value>\S+)/g)].map((found) => [
+      found.groups?.['name'] ?? '',
+      found.groups?.['value'] ?? '',
+    ]),
+  );
+
+(wanted ? describe : describe.skip)('an unmodified manager 25.17.1', () => {
+  let directory = '';
+  let daemon: TestDaemon | undefined;
+  let driver: PythonScript | undefined;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'splenium-manager-'));
+    const port = String(await freePorts());
+    const { stdout } = await run(SCRIPT, ['up', '--dir', directory, '--port', port], { timeout: START_MS });
+    const env = assignments(stdout);
+    daemon = await TestDaemon.start({
+      spleniumKeys: [`accepted-manager-keys = "${env['MANAGER_KEYS_DIR'] ?? ''}"`],
+      toml: `[etcd]\nnamespace = "local"\naddr = "${env['ETCD_ADDR'] ?? ''}"\n`,
+      // More cores than a small machine has: a kernel of these checks uses next to nothing.
+      env: { BACKEND_CPU_OVERCOMMIT_FACTOR: '8' },
+    });
+    driver = new PythonScript(env['STACK_PYTHON'] ?? '', 'manager_stack.py', {
+      ...env,
+      AGENT_IDS: daemon.agentIds.join(','),
+    });
+  }, START_MS);
+
+  afterAll(async () => {
+    const words = [
+      await driver?.end().catch((error: unknown) => error),
+      await daemon?.dispose().catch((error: unknown) => error),
+      await run(SCRIPT, ['down', '--dir', directory, '--purge']).catch((error: unknown) => error),
+    ];
+    await rm(directory, { recursive: true, force: true });
+    expect(words.filter((word) => word instanceof Error)).toEqual([]);
+  }, START_MS);
+
+  const passes = async (check: string): Promise<void> => {
+    driver?.write({ check });
+    const answer = (await driver?.next()) as { failure: string | null };
+    if (answer.failure !== null) throw new Error(`${answer.failure}\n${daemon?.log.slice(-4000) ?? ''}`);
+  };
+
+  test.each([
+    ['lists both agents as ALIVE, with slots, address and key', 'agents_alive'],
+    ['runs an interactive session: code, console, files, end', 'interactive'],
+    ['records the success of a batch session', 'batch'],
+    ['records the failure of a batch session', 'batch_failure'],
+    ['runs a session of two kernels', 'cluster'],
+    ['runs a session on each agent at once', 'two_at_once'],
+    ['moves an agent to another resource group', 'scaling_group'],
+    ['is told when a session cannot start', 'failing_start'],
+  ])(
+    '%s',
+    async (_, check) => {
+      await passes(check);
+    },
+    CHECK_MS,
+  );
+
+  test('a session that could not start left no process', async () => {
+    expect(await daemon?.kernelProcesses()).toEqual([]);
+  });
+
+  test(
+    'sees the agents go with an orderly stop and return with their kernels',
+    async () => {
+      await passes('keep_session');
+      expect(await daemon?.stop()).toBe(0);
+      await passes('agents_terminated');
+      await daemon?.resume();
+      await passes('use_kept_session');
+      expect(await daemon?.kernelProcesses()).toEqual([]);
+    },
+    2 * CHECK_MS,
+  );
+});
