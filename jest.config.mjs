@@ -7,14 +7,18 @@ const common = {
   },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
 };
-const project = (name) => ({
+const project = (name, folder = name) => ({
   ...common,
   displayName: name,
-  testMatch: [`<rootDir>/tests/${name}/**/*.test.ts`],
+  testMatch: [`<rootDir>/tests/${folder}/**/*.test.ts`],
 });
 
 export default {
-  projects: ['unit', 'contract', 'integration', 'interop', 'fault', 'fuzz'].map(project),
+  projects: [
+    ...['unit', 'contract', 'integration', 'interop', 'fault', 'fuzz'].map((name) => project(name)),
+    // Part of interop too, where it is skipped: it takes minutes.
+    project('manager', 'interop/manager'),
+  ],
   // Many tests start processes and wait for them; more workers than this starve each other on a small machine.
   maxWorkers: 2,
   testTimeout: 60_000,
