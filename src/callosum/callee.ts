@@ -9,6 +9,8 @@ import {
   ValueError,
 } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { counterSeries, gaugeSeries } from '../core/metrics.js';
+import type { CounterSeries, GaugeSeries } from '../core/metrics.js';
 import { PeerClosedError, UnknownMethodError } from './errors.js';
 import type { FaultLog } from './fault-log.js';
 import { Call, exceeded, InFlight } from './in-flight.js';
@@ -45,14 +47,16 @@ export interface CalleeOptions {
 export class Callee {
   readonly #options: CalleeOptions;
   readonly #inFlight: InFlight;
-  readonly #labels: { readonly endpoint: string };
+  readonly #calls: GaugeSeries;
+  readonly #results: CounterSeries;
   #draining = false;
   #idle: Deferred<void> | undefined;
 
   constructor(options: CalleeOptions) {
     this.#options = options;
     this.#inFlight = new InFlight(options.limits);
-    this.#labels = { endpoint: options.endpoint };
+    this.#calls = gaugeSeries(options.metrics.inFlight, { endpoint: options.endpoint });
+    this.#results = counterSeries(options.metrics.replies, { type: 'RESULT' });
   }
 
   /** Calls received and not yet answered. */
@@ -231,7 +235,8 @@ export class Callee {
   #onOutcome(peer: string, message: Message, outcome: SendOutcome): void {
     const { metrics, logger } = this.#options;
     if (outcome === 'sent') {
-      metrics.replies.increment({ type: message.type });
+      if (message.type === 'RESULT') this.#results.increment();
+      else metrics.replies.increment({ type: message.type });
       return;
     }
     metrics.dropped.increment({ reason: outcome });
@@ -247,7 +252,7 @@ export class Callee {
   }
 
   #showInFlight(): void {
-    this.#options.metrics.inFlight.set(this.#inFlight.count, this.#labels);
+    this.#calls.set(this.#inFlight.count);
   }
 
   #whenIdle(): Promise<void> {

@@ -1,7 +1,8 @@
 import { LimitExceededError, ValueError } from '../core/errors.js';
 import { silentLogger } from '../core/logger.js';
 import type { Logger } from '../core/logger.js';
-import { noMetrics } from '../core/metrics.js';
+import { counterSeries, noMetrics } from '../core/metrics.js';
+import type { CounterSeries } from '../core/metrics.js';
 import { Callee } from './callee.js';
 import { Caller } from './caller.js';
 import { compileDeadlines } from './deadlines.js';
@@ -19,8 +20,8 @@ import { RouterSocket } from './transport/router-socket.js';
 import type { Transport } from './transport/transport.js';
 import { RoutingIds } from './wire/routing-ids.js';
 import { pongFrames, readFrames, upperFrames } from './wire/frames.js';
-import { decodeMessage, encodeMessage } from './wire/message.js';
-import type { EncodeOptions, Message, MessageFault } from './wire/message.js';
+import { decodeMessage, encodeMessage, MESSAGE_TYPES } from './wire/message.js';
+import type { EncodeOptions, Message, MessageFault, MessageType } from './wire/message.js';
 
 const HANDSHAKE_TIMEOUT_MS = 5000;
 /** A bound peer may owe large replies to slow callers; a connecting one owes little. */
@@ -38,6 +39,7 @@ export class Peer {
   readonly #lingerMs: number;
   readonly #logger: Logger;
   readonly #metrics: PeerMetrics;
+  readonly #received: Readonly<Record<MessageType, CounterSeries>>;
   readonly #faults: FaultLog;
   readonly #routingIds = new RoutingIds();
   #closing: Promise<void> | undefined;
@@ -54,6 +56,7 @@ export class Peer {
     this.#lingerMs = parts.lingerMs;
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
+    this.#received = receivedByType(parts.metrics);
     this.#faults = parts.faults;
     this.#compress = { compress: options.compress ?? false };
     const send = (peer: string, message: Message, onOutcome?: OnOutcome) => {
@@ -192,7 +195,7 @@ export class Peer {
       return;
     }
     const { message } = decoded;
-    this.#metrics.received.increment({ type: message.type });
+    this.#received[message.type].increment();
     switch (message.type) {
       case 'FUNCTION':
         this.#callee.onFunction(peer, message.id, message.payload);
@@ -252,6 +255,11 @@ function compile(options: BindOptions | ConnectOptions, lingerMs: number): Parts
     deadlineOf: compileDeadlines(options.deadlines ?? {}),
     labels: { endpoint: options.address },
   };
+}
+
+function receivedByType({ received }: PeerMetrics): Readonly<Record<MessageType, CounterSeries>> {
+  const series = MESSAGE_TYPES.map((type) => [type, counterSeries(received, { type })] as const);
+  return Object.fromEntries(series) as Record<MessageType, CounterSeries>;
 }
 
 function backlogGauge({ metrics, labels }: Parts): (messages: number, bytes: number) => void {

@@ -3,9 +3,19 @@ export type Labels = Readonly<Record<string, string>>;
 
 export interface Counter {
   increment(labels?: Labels, by?: number): void;
+  /** One series, looked up once; see `counterSeries`. */
+  series?(labels: Labels): CounterSeries;
+}
+export interface CounterSeries {
+  increment(): void;
 }
 export interface Gauge {
   set(value: number, labels?: Labels): void;
+  /** One series, looked up once; see `gaugeSeries`. */
+  series?(labels: Labels): GaugeSeries;
+}
+export interface GaugeSeries {
+  set(value: number): void;
 }
 export interface Histogram {
   observe(value: number, labels?: Labels): void;
@@ -29,3 +39,25 @@ export const noMetrics: Metrics = {
   gauge: () => ({ set: () => undefined }),
   histogram: () => ({ observe: () => undefined }),
 };
+
+/** For what is counted with every message: the labels are looked up once instead of each time. */
+export function counterSeries(counter: Counter, labels: Labels): CounterSeries {
+  return (
+    counter.series?.(labels) ?? {
+      increment: () => {
+        counter.increment(labels);
+      },
+    }
+  );
+}
+
+/** As `counterSeries`. */
+export function gaugeSeries(gauge: Gauge, labels: Labels): GaugeSeries {
+  return (
+    gauge.series?.(labels) ?? {
+      set: (value) => {
+        gauge.set(value, labels);
+      },
+    }
+  );
+}

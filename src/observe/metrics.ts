@@ -1,6 +1,7 @@
 import * as prometheus from 'prom-client';
 import { InvariantError } from '../core/errors.js';
 import type { Counter, Gauge, Histogram, Labels, MetricDefinition, Metrics } from '../core/metrics.js';
+import { Series } from './series.js';
 
 type Kind = 'counter' | 'gauge' | 'histogram';
 
@@ -49,22 +50,38 @@ export class PrometheusMetrics implements Metrics {
 
   counter(definition: MetricDefinition): Counter {
     return this.#declare('counter', definition, (configuration, check) => {
-      const metric = new prometheus.Counter(configuration);
+      const series = new Series(
+        () => ({ counted: 0, increment: count }),
+        (labels, one) => {
+          if (one.counted > 0 && check(labels)) metric.inc(labels, one.counted);
+          one.counted = 0;
+        },
+      );
+      const metric = new prometheus.Counter({ ...configuration, collect: series.collect });
       return {
         increment: (labels = {}, by = 1) => {
           if (check(labels)) metric.inc(labels, by);
         },
+        series: (labels) => series.of(labels),
       } satisfies Counter;
     });
   }
 
   gauge(definition: MetricDefinition): Gauge {
     return this.#declare('gauge', definition, (configuration, check) => {
-      const metric = new prometheus.Gauge(configuration);
+      const series = new Series(
+        () => ({ value: undefined as number | undefined, set: hold }),
+        (labels, one) => {
+          if (one.value !== undefined && check(labels)) metric.set(labels, one.value);
+          one.value = undefined;
+        },
+      );
+      const metric = new prometheus.Gauge({ ...configuration, collect: series.collect });
       return {
         set: (value, labels = {}) => {
           if (check(labels)) metric.set(labels, value);
         },
+        series: (labels) => series.of(labels),
       } satisfies Gauge;
     });
   }
@@ -116,6 +133,14 @@ export class PrometheusMetrics implements Metrics {
     this.#declared.set(name, { kind, labels, metric });
     return metric;
   }
+}
+
+function count(this: { counted: number }): void {
+  this.counted += 1;
+}
+
+function hold(this: { value: number | undefined }, value: number): void {
+  this.value = value;
 }
 
 const sameNames = (left: readonly string[], right: readonly string[]): boolean =>

@@ -7,8 +7,8 @@ import { hasCode, messageOf, ValueError } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { silentLogger } from '../core/logger.js';
-import { noMetrics } from '../core/metrics.js';
-import type { Metrics } from '../core/metrics.js';
+import { counterSeries, noMetrics } from '../core/metrics.js';
+import type { CounterSeries, Metrics } from '../core/metrics.js';
 import { bindArguments, signatureOf } from './binding.js';
 import type { Signature } from './binding.js';
 import { createRpcErrorDescriber, severityOf } from './error-description.js';
@@ -60,6 +60,7 @@ interface Served {
   /** The one that names the agent, of an agent's method. */
   readonly agentId: Parameter | undefined;
   readonly signature: Signature;
+  readonly requests: CounterSeries;
 }
 
 /** What is known of a call by the time it ends, for its log line and its error event. */
@@ -97,7 +98,9 @@ export class Dispatcher {
         const parameters = parametersOf(method);
         const signature = signatureOf(method.name, parameters, managerVersion);
         const own = parameters.filter((parameter) => !routesToAgent(parameter));
-        return [method.name, { method, parameters, own, agentId: parameters.find(routesToAgent), signature }];
+        const agentId = parameters.find(routesToAgent);
+        const requests = counterSeries(this.#metrics.requests, { method: method.name });
+        return [method.name, { method, parameters, own, agentId, signature, requests }];
       }),
     );
   }
@@ -164,22 +167,24 @@ export class Dispatcher {
   }
 
   #onSuccess(served: Served, call: IncomingCall, record: CallRecord): void {
-    const ms = this.#observe(served.method.name, record);
+    const ms = this.#observe(served, record);
     if (this.#logger.enables?.('debug') !== false)
       this.#logger.debug('call served', this.#facts(call, record, ms));
   }
 
   /** @returns how long the call took, in milliseconds. */
-  #observe(method: string, { startedMs }: CallRecord): number {
+  #observe(served: Served | undefined, { startedMs }: CallRecord): number {
     const ms = this.#clock.monotonicMs() - startedMs;
-    this.#metrics.requests.increment({ method });
+    const method = served ? served.method.name : UNKNOWN;
+    if (served) served.requests.increment();
+    else this.#metrics.requests.increment({ method });
     this.#metrics.durations.observe(ms / 1000, { method });
     return ms;
   }
 
   #onFailure(served: Served | undefined, call: IncomingCall, record: CallRecord, error: unknown): void {
     const method = served ? served.method.name : UNKNOWN;
-    const ms = this.#observe(method, record);
+    const ms = this.#observe(served, record);
     const description = this.describeError(error);
     this.#metrics.failures.increment({ method, exception: description.name });
     this.#logger[severityOf(error)]('call failed', {

@@ -54,28 +54,12 @@ export function answerHeader(header: Uint8Array, type: number): Uint8Array {
 export function readUsualBody(body: Uint8Array): Uint8Array | undefined {
   if (!hasAt(body, 0, BODY_START)) return undefined;
   const at = BODY_START.length;
-  let start: number;
-  let length: number;
-  switch (body[at]) {
-    case 0xc4:
-      start = at + 2;
-      length = body[at + 1] ?? -1;
-      break;
-    case 0xc5:
-      start = at + 3;
-      length = (body[at + 1] ?? 0) * 0x100 + (body[at + 2] ?? -1);
-      break;
-    case 0xc6:
-      start = at + 5;
-      length =
-        (body[at + 1] ?? 0) * 0x100_0000 +
-        (body[at + 2] ?? 0) * 0x1_0000 +
-        (body[at + 3] ?? 0) * 0x100 +
-        (body[at + 4] ?? -1);
-      break;
-    default:
-      return undefined;
-  }
+  const tag = body[at] ?? 0;
+  if (tag < 0xc4 || tag > 0xc6) return undefined;
+  const start = at + 1 + 2 ** (tag - 0xc4);
+  if (start > body.length) return undefined;
+  let length = 0;
+  for (let i = at + 1; i < start; i++) length = length * 0x100 + (body[i] ?? 0);
   return start + length === body.length ? body.subarray(start) : undefined;
 }
 
