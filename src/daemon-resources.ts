@@ -4,6 +4,7 @@ import type { Logger } from './core/logger.js';
 import {
   CpuPlugin,
   type DevicePlugin,
+  DOCKER_CPUSET_FILES,
   loadDevicePlugins,
   type ManualShare,
   MemoryPlugin,
@@ -40,6 +41,7 @@ async function devicePlugins({
   logger,
 }: Parameters<typeof createNodeResources>[0]): Promise<readonly DevicePlugin[]> {
   const { mock, ...others } = config.devices;
+  const isDocker = config.backend === 'docker';
   const accelerators = await loadDevicePlugins({
     allow: config.computePlugins.allow,
     block: config.computePlugins.block ?? [],
@@ -51,8 +53,15 @@ async function devicePlugins({
   return [
     ...accelerators,
     ...(mock ? [mockPluginOf(mock)] : []),
-    new CpuPlugin({ overcommit: parseOvercommitFactor(env['BACKEND_CPU_OVERCOMMIT_FACTOR']) }),
-    new MemoryPlugin({ overcommit: parseOvercommitFactor(env['BACKEND_MEM_OVERCOMMIT_FACTOR']) }),
+    new CpuPlugin({
+      overcommit: parseOvercommitFactor(env['BACKEND_CPU_OVERCOMMIT_FACTOR']),
+      ...(isDocker ? { otherCpusetFiles: DOCKER_CPUSET_FILES } : {}),
+    }),
+    new MemoryPlugin({
+      overcommit: parseOvercommitFactor(env['BACKEND_MEM_OVERCOMMIT_FACTOR']),
+      // Containers are children of the engine, not of this process.
+      ownCgroup: !isDocker,
+    }),
   ];
 }
 

@@ -1,19 +1,12 @@
-import { dirname, join } from 'node:path';
-import type { KernelBackend } from './backends/backend.js';
-import { ProcessBackend } from './backends/process/index.js';
+import { dirname } from 'node:path';
 import { verifyCurveRefusesStrangers } from './callosum/index.js';
-import {
-  ConfigError,
-  createDirectories,
-  type DaemonConfig,
-  formatProblems,
-  type LoadedConfig,
-} from './config/index.js';
+import { createDirectories, type DaemonConfig, formatProblems, type LoadedConfig } from './config/index.js';
 import { DisposalStack } from './core/disposal.js';
 import { messageOf } from './core/errors.js';
 import type { AgentId } from './core/ids.js';
 import type { Logger } from './core/logger.js';
 import { agentFactory, hostsOf, identifyAgents } from './daemon-agents.js';
+import { openBackend, refuseUnbuiltBackend } from './daemon-backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './daemon-keys.js';
 import { createNodeResources } from './daemon-resources.js';
 import { nodeHealth, openHttpServer } from './daemon-health.js';
@@ -73,7 +66,7 @@ export class Daemon {
    * @throws ConfigError for parts that this release does not have, and whatever keeps a part from opening.
    */
   static async open(options: DaemonOptions): Promise<Daemon> {
-    refuseUnbuilt(options.loaded.config);
+    refuseUnbuiltBackend(options.loaded.config);
     const parts = new DisposalStack();
     try {
       return await Daemon.#open(options, parts);
@@ -124,7 +117,7 @@ export class Daemon {
       await waitForManager(nodeView, { signal, logger });
     const resources = await createNodeResources({ ...options, config, agents });
     parts.defer('resources', () => resources.close());
-    const backend = await openBackend({ ...options, config, state });
+    const backend = await openBackend({ ...options, config, stateRoot: state.layout.root });
     parts.defer('backend', () => backend.close());
     const { events, redis } = await openEventBus({
       config,
@@ -199,30 +192,6 @@ export class Daemon {
   close(): Promise<void> {
     return this.#parts.close();
   }
-}
-
-/** What the configuration may ask for and this release does not have. */
-function refuseUnbuilt(config: DaemonConfig): void {
-  if (config.backend === 'process') return;
-  const message = `'${config.backend}' is not part of this release yet`;
-  throw new ConfigError([{ key: 'agent.backend', message, origin: config.file ?? 'configuration' }]);
-}
-
-async function openBackend(
-  options: Pick<DaemonOptions, 'env' | 'logger' | 'runnerPath'> & {
-    readonly config: DaemonConfig;
-    readonly state: StateDirectory;
-  },
-): Promise<KernelBackend> {
-  const runtimeDir = options.env['XDG_RUNTIME_DIR'];
-  const backend = new ProcessBackend({
-    stateDir: join(options.state.layout.root, 'process'),
-    runnerPath: options.runnerPath,
-    ...(runtimeDir === undefined ? {} : { runtimeDir }),
-    logger: options.logger.child({ component: 'process-backend' }),
-  });
-  await backend.open();
-  return backend;
 }
 
 const viewOf = (
