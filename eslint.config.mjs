@@ -25,7 +25,7 @@ export const LAYERS = {
   observe: ['core'],
   stores: ['core'],
   resources: ['core'],
-  stats: ['core', 'resources'],
+  stats: ['core', 'resources', BACKEND],
   events: ['core', 'codec', REQUESTS],
   [BACKEND]: ['core', REQUESTS],
   'backends/files': ['core', BACKEND],

@@ -19,11 +19,14 @@ import type { AgentId } from './core/ids.js';
 import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
 import { SPOKEN_VERSION } from './core/version.js';
+import { startStatistics } from './daemon-statistics.js';
 import type { AgentInfo, EventSink } from './events/catalogue.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentFactory } from './runtime/agent-runtime.js';
 import type { AgentEtcdView } from './stores/agent-etcd-view.js';
 import type { StateDirectory } from './runtime/state-directory.js';
+import { RedisContainerLogs } from './stores/redis-container-logs.js';
+import type { RedisConnections } from './stores/redis-connections.js';
 
 export interface IdentifiedAgent {
   readonly id: AgentId;
@@ -69,6 +72,8 @@ export interface AgentParts {
   readonly backend: KernelBackend;
   readonly resources: NodeResources;
   readonly events: EventSink;
+  /** Null with the local event bus. */
+  readonly redis: RedisConnections | null;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -78,7 +83,7 @@ export interface AgentParts {
 
 /** How the runtime makes one agent out of the node's parts. */
 export function agentFactory(parts: AgentParts): AgentFactory {
-  const { agent, config, hosts, state, backend, resources, events, logger, metrics } = parts;
+  const { agent, config, hosts, state, backend, resources, events, redis, logger, metrics } = parts;
   const { initPollingAttempts, initPollingTimeoutMs, initTimeoutMs } = agent.config.kernelLifecycles;
   const node: AgentNode = {
     hardwareInfo: () => resources.hardwareInfo(),
@@ -100,6 +105,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           clock: systemClock,
         }),
         events,
+        ...(redis ? { logs: containerLogs(config, redis) } : {}),
         clock: systemClock,
         logger,
         metrics,
@@ -134,9 +140,11 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         logger,
         intervalMs: config.heartbeatIntervalMs,
       });
+      const statistics = startStatistics({ ...parts, kernels: hosted.kernels });
       return {
         agent: hosted,
         stop: async () => {
+          await statistics.stop();
           await heartbeat.stop();
           await hosted.stop();
         },
@@ -166,6 +174,16 @@ function agentInfo(parts: AgentParts, hosted: HostedAgent): AgentInfo {
     architecture: hostArchitecture(),
     autoTerminateAbusingKernel: agent.config.forceTerminateAbusingContainers,
   };
+}
+
+function containerLogs({ containerLogs: logs }: DaemonConfig, redis: RedisConnections): RedisContainerLogs {
+  // Opens the connection, so that the first end of a kernel finds one.
+  redis.client('container_log');
+  return new RedisContainerLogs({
+    client: () => redis.client('container_log'),
+    chunkBytes: logs.chunkBytes,
+    maxBytes: logs.maxLengthBytes,
+  });
 }
 
 const hostArchitecture = (): string => (process.arch === 'arm64' ? 'aarch64' : 'x86_64');

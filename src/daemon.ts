@@ -138,6 +138,7 @@ export class Daemon {
           backend,
           resources,
           events,
+          redis,
           publicKey: keys?.publicKey ?? null,
         }),
       ),

@@ -9,7 +9,7 @@ import type { EventSink } from '../events/catalogue.js';
 import { KernelJournal } from '../kernels/kernel-journal.js';
 import { KernelLifecycle } from '../kernels/kernel-lifecycle.js';
 import { KernelRegistry } from '../kernels/kernel-registry.js';
-import type { LifecycleSettings } from '../kernels/lifecycle/parts.js';
+import type { KernelLogs, LifecycleSettings } from '../kernels/lifecycle/parts.js';
 import type {
   ImagePullRequest,
   KernelCreationRequest,
@@ -35,6 +35,8 @@ export interface HostedAgentParts {
   readonly resources: AgentResources;
   readonly ports: PortPool;
   readonly events: EventSink;
+  /** Absent: logs of ended kernels are not kept. */
+  readonly logs?: KernelLogs;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -91,6 +93,7 @@ export class HostedAgent implements Agent {
       ports,
       runners: this.#links,
       events,
+      ...(parts.logs ? { logs: parts.logs } : {}),
       clock,
       logger,
       metrics,

@@ -48,6 +48,11 @@ export interface KernelBackend {
   list(owner: AgentId): Promise<readonly KernelHandle[]>;
   /** The last `maxBytes` of what the container wrote to its stdout and stderr. */
   logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array>;
+  /**
+   * Where the system counts what running kernels use; those that do not run are left out. One look at the machine
+   * serves all of them. Absent: nobody can tell.
+   */
+  usageSources?(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>>;
   /** Reports each exit of a running kernel exactly once, also of kernels found again by `inspect`. Returns an unsubscribe function. */
   onExit(listener: (exit: KernelExit) => void): () => void;
 }
@@ -71,6 +76,13 @@ export interface RunnerEndpoints {
   readonly replIn: string;
   /** ZeroMQ endpoint the runner PUSHes results to. */
   readonly replOut: string;
+}
+
+export interface UsageSource {
+  /** The kernel's processes, by the ids that they have for this process. */
+  readonly pids: readonly number[];
+  /** Cgroup directories of this kernel alone, version 1 or 2; a counter is looked for in each of them. */
+  readonly cgroups: readonly string[];
 }
 
 export type KernelProcessState =

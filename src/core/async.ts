@@ -60,3 +60,18 @@ export async function within<T>(
     if (onAbort) signal?.removeEventListener('abort', onAbort);
   }
 }
+
+/** Works on all items, at most `limit` at the same time; results in the order of the items. Rejects with the first failure. */
+export async function mapBounded<Item, Result>(
+  items: Iterable<Item>,
+  limit: number,
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const waiting = [...items].entries();
+  const results: Result[] = [];
+  const worker = async () => {
+    for (const [index, item] of waiting) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: limit }, worker));
+  return results;
+}

@@ -81,6 +81,9 @@ export class PrometheusMetrics implements Metrics {
         set: (value, labels = {}) => {
           if (check(labels)) metric.set(labels, value);
         },
+        remove: (labels) => {
+          if (check(labels)) metric.remove(labels);
+        },
         series: (labels) => series.of(labels),
       } satisfies Gauge;
     });

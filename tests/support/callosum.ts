@@ -1,6 +1,6 @@
 import { unpack, Packr } from 'msgpackr';
 import type { Serializer } from '../../src/callosum/index.js';
-import type { Counter, Labels, Metrics } from '../../src/core/metrics.js';
+import type { Counter, Gauge, Labels, Metrics } from '../../src/core/metrics.js';
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
@@ -45,10 +45,13 @@ export class RecordedMetrics implements Metrics {
     };
   }
 
-  gauge({ name }: { readonly name: string }): { set(value: number, labels?: Labels): void } {
+  gauge({ name }: { readonly name: string }): Gauge {
     return {
       set: (value, labels = {}) => {
         this.#set(keyOf(name, labels), value);
+      },
+      remove: (labels) => {
+        this.#values.delete(keyOf(name, labels));
       },
     };
   }

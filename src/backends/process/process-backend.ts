@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { mapBounded } from '../../core/async.js';
 import { systemClock, type Clock } from '../../core/clock.js';
 import { CancelledError, hasCode, messageOf } from '../../core/errors.js';
-import { asContainerId, type AgentId } from '../../core/ids.js';
+import { asContainerId, type AgentId, type KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
 import type {
@@ -17,6 +18,7 @@ import type {
   KernelPlan,
   KernelProcessState,
   RunnerEndpoints,
+  UsageSource,
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
 import { consoleFile, readConsole } from './console-log.js';
@@ -34,10 +36,12 @@ import {
   endpointsOf,
   environmentOf,
   launchOf,
+  markOf,
   mountLinks,
   runnerCommand,
   type LaunchTools,
 } from './launch.js';
+import { membersOfKernels } from './kernel-members.js';
 import { findLaunchTools } from './launch-tools.js';
 import { rebuildNote } from './lost-note.js';
 import { createCgroup, findCgroupBase, joinCgroup, removeCgroup, type CgroupBase } from './memory-cgroup.js';
@@ -70,6 +74,8 @@ export interface ProcessBackendOptions {
   readonly logger: Logger;
   readonly clock?: Clock;
 }
+
+const NOTES_AT_ONCE = 8;
 
 /** What `open` has found. */
 interface Opened {
@@ -210,6 +216,29 @@ export class ProcessBackend implements KernelBackend {
   async logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {
     const note = await this.#noteOf(handle);
     return note === null ? new Uint8Array() : readConsole(note.state.directory, options.maxBytes);
+  }
+
+  /** A kernel's cgroup counts its memory; everything else is known of its processes. */
+  async usageSources(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>> {
+    const notes = await mapBounded(handles, NOTES_AT_ONCE, (handle) =>
+      this.#noteOf(handle).catch(() => null),
+    );
+    const running = notes
+      .filter((note) => note !== null)
+      .filter(isStarted)
+      .filter(({ exit }) => exit === null);
+    const members = await membersOfKernels(
+      this.#table,
+      running.map(({ process: leader, state }) => ({ leader, mark: markOf(state) })),
+    );
+    return new Map(
+      running.flatMap(({ ids, process: { cgroup } }, index) => {
+        const pids = members[index] ?? [];
+        return pids.length === 0
+          ? []
+          : [[ids.kernelId, { pids, cgroups: cgroup === null ? [] : [cgroup] }] as const];
+      }),
+    );
   }
 
   async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mapBounded } from '../../core/async.js';
 
 /** One line of `/proc/<pid>/stat`, as far as telling processes apart and killing them needs it. */
 export interface ProcessStat {
@@ -45,6 +46,9 @@ export function parseStat(text: string): ProcessStat | null {
 /** A zombie waits for its parent to read its status; nothing of it runs. */
 export const isRunning = (stat: ProcessStat): boolean => stat.state !== 'Z' && stat.state !== 'X';
 
+/** A machine may have more processes than this one may have files open. */
+const OPEN_FILES = 16;
+
 /** What `/proc` says. A process that vanishes while it is read is simply absent from the answer. */
 export class ProcessTable {
   readonly #proc: string;
@@ -75,28 +79,29 @@ export class ProcessTable {
   /** All running processes of the machine. */
   async list(): Promise<readonly ProcessStat[]> {
     const names = await readdir(this.#proc);
-    const stats = await Promise.all(
-      names
-        .filter((name) => /^\d+$/.test(name))
-        .map(async (name) => {
-          try {
-            return parseStat(await readFile(join(this.#proc, name, 'stat'), 'utf8'));
-          } catch {
-            return null;
-          }
-        }),
-    );
+    const pids = names.filter((name) => /^\d+$/.test(name));
+    const stats = await mapBounded(pids, OPEN_FILES, async (pid) => {
+      try {
+        return parseStat(await readFile(join(this.#proc, pid, 'stat'), 'utf8'));
+      } catch {
+        return null;
+      }
+    });
     return stats.filter((stat) => stat !== null).filter(isRunning);
+  }
+
+  /** The `NAME=value` texts that the process started with; none where we may not look. */
+  async environment(pid: number): Promise<readonly string[]> {
+    try {
+      return (await readFile(join(this.#proc, String(pid), 'environ'), 'utf8')).split('\0');
+    } catch {
+      return [];
+    }
   }
 
   /** Did the process start with exactly this `NAME=value` in its environment? False where we may not look. */
   async hasEnvironment(pid: number, entry: string): Promise<boolean> {
-    try {
-      const environ = await readFile(join(this.#proc, String(pid), 'environ'), 'utf8');
-      return environ.split('\0').includes(entry);
-    } catch {
-      return false;
-    }
+    return (await this.environment(pid)).includes(entry);
   }
 
   /**

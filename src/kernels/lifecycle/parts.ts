@@ -1,6 +1,6 @@
 import type { KernelBackend, KernelLimits, RunnerEndpoints } from '../../backends/backend.js';
 import type { Clock } from '../../core/clock.js';
-import type { AgentId, KernelId } from '../../core/ids.js';
+import type { AgentId, ContainerId, KernelId } from '../../core/ids.js';
 import type { Logger } from '../../core/logger.js';
 import type { Metrics } from '../../core/metrics.js';
 import type { EventSink } from '../../events/catalogue.js';
@@ -18,6 +18,8 @@ export interface LifecycleParts {
   readonly ports: HostPorts;
   readonly runners: RunnerConnector;
   readonly events: EventSink;
+  /** Absent: nobody asks for the logs of ended kernels. */
+  readonly logs?: KernelLogs;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -108,4 +110,14 @@ export interface RunnerConnector {
   connect(kernelId: KernelId, endpoints: RunnerEndpoints): KernelRunner;
   /** Closes the link; idempotent. */
   disconnect(kernelId: KernelId): Promise<void>;
+}
+
+/** Keeps what ended kernels wrote for whoever asks later; implemented by `stores/redis-container-logs`. */
+export interface KernelLogs {
+  /** Rejects when it is not certain that all chunks are kept. */
+  store(containerId: ContainerId, chunks: readonly Uint8Array[]): Promise<void>;
+  /** How many bytes of a log one chunk holds. */
+  readonly chunkBytes: number;
+  /** How many of the last bytes of a log are kept. */
+  readonly maxBytes: number;
 }

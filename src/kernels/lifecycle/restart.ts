@@ -9,6 +9,7 @@ import type {
   KernelImageRef,
   KernelRestartResult,
 } from '../requests.js';
+import { collectLogs } from './collect-logs.js';
 import { failureReason } from './failures.js';
 import type { LifecycleParts } from './parts.js';
 import { announceProgress, type CreationProgress } from './progress.js';
@@ -94,5 +95,6 @@ export function restartFailureReason(step: CreationStep): string {
 
 async function stopOld(parts: LifecycleParts, kernel: Kernel): Promise<void> {
   await parts.runners.disconnect(kernel.id);
-  if (kernel.handle) await endContainer(parts, kernel.handle);
+  const { handle } = kernel;
+  if (handle) await endContainer(parts, handle, () => collectLogs(parts, handle));
 }

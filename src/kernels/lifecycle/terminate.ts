@@ -4,6 +4,7 @@ import { InvariantError, messageOf } from '../../core/errors.js';
 import { KernelCleanupError } from '../errors.js';
 import type { KernelId, SessionId } from '../../core/ids.js';
 import type { Kernel } from '../kernel.js';
+import { collectLogs } from './collect-logs.js';
 import type { LifecycleParts } from './parts.js';
 import { scratchPaths } from './plan.js';
 import { removeScratch } from './scratch.js';
@@ -28,7 +29,8 @@ export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<
       what: 'closing the link to the kernel runner',
     }),
   );
-  if (kernel.handle) await endContainer(parts, kernel.handle);
+  const { handle } = kernel;
+  if (handle) await endContainer(parts, handle, () => collectLogs(parts, handle));
   parts.resources.free(kernel.id);
   parts.ports.releaseAll(kernel.id);
   const scratchGone = await attempt(
@@ -58,12 +60,13 @@ export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<
 }
 
 /**
- * Stops and removes a container. A stop that fails is no reason to keep it: the removal kills what still runs.
+ * Stops and removes a container; `afterStop`, which must not reject, comes in between. A stop that fails is no reason to keep it: the removal kills what still runs.
  * @throws KernelCleanupError when it could not be removed.
  */
 export async function endContainer(
   { backend, logger, settings }: Pick<LifecycleParts, 'backend' | 'logger' | 'settings'>,
   handle: KernelHandle,
+  afterStop: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   const { kernelId, containerId } = handle;
   const { stopGraceMs: graceMs } = settings;
@@ -79,6 +82,7 @@ export async function endContainer(
       error: messageOf(error),
     });
   }
+  await afterStop();
   try {
     await within(backend.remove(handle), {
       timeoutMs: TIME_LIMITS.removeMs,

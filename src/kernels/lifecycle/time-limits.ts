@@ -5,6 +5,8 @@ export const TIME_LIMITS = {
   removeMs: 90_000,
   disconnectMs: 10_000,
   inspectMs: 10_000,
+  /** For reading the log of an ended kernel and handing it over. */
+  logsMs: 60_000,
   /** A restart waits this long for the old container to go. */
   restartStopMs: 60_000,
   /** Pauses between attempts to end a kernel that could not be ended: doubling from the first to the last. */

@@ -1,0 +1,187 @@
+import { readFile, statfs } from 'node:fs/promises';
+import type { KernelBackend } from './backends/backend.js';
+import { createCodec } from './codec/index.js';
+import type { AgentConfig, DaemonConfig, MetricSchedule } from './config/index.js';
+import { systemClock } from './core/clock.js';
+import type { AgentId } from './core/ids.js';
+import type { Logger } from './core/logger.js';
+import type { Metrics } from './core/metrics.js';
+import type { KernelRegistry } from './kernels/kernel-registry.js';
+import type { NodeResources } from './resources/index.js';
+import {
+  DiskUsage,
+  type KernelSources,
+  KernelStatistics,
+  KernelUsageReader,
+  NodeStatistics,
+  ProcessStatistics,
+  Rounds,
+  slotMetadata,
+  UtilizationGauges,
+} from './stats/index.js';
+import type { RedisConnections } from './stores/redis-connections.js';
+import { RedisStatistics, type StatisticsLifetimes } from './stores/redis-statistics.js';
+
+interface StatisticsParts {
+  readonly config: DaemonConfig;
+  readonly agent: { readonly id: AgentId; readonly config: AgentConfig };
+  readonly kernels: KernelRegistry;
+  readonly backend: KernelBackend;
+  readonly resources: NodeResources;
+  /** Null: only the gauges of `/metrics`. */
+  readonly redis: RedisConnections | null;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+const ITEM_TIMEOUT_MS = 2000;
+const METADATA_RETRY_MS = 5000;
+
+/** Measures and publishes what one agent's node and kernels use, until it is stopped. */
+export function startStatistics(parts: StatisticsParts): { stop(): Promise<void> } {
+  const { agent, kernels, backend, resources, redis, metrics } = parts;
+  const logger = parts.logger.child({ agentId: agent.id });
+  const schedules = agent.config.utilizationMetric;
+  const gauges = new UtilizationGauges(agent.id, metrics);
+  const sink = redis ? redisSink(parts, redis) : null;
+  const sources = kernelSources(kernels, backend);
+  const reader = new KernelUsageReader({ readText, itemTimeoutMs: ITEM_TIMEOUT_MS });
+  const kernelParts = { kernels: sources, reader, clock: systemClock };
+  const rounds: Rounds[] = [];
+  const repeat = (name: string, scope: string, schedule: MetricSchedule, round: () => Promise<void>) => {
+    if (!schedule.enabled) return;
+    const { intervalMs } = schedule;
+    const onRound = roundCounter(metrics, agent.id, scope);
+    rounds.push(new Rounds({ name, intervalMs, round, onRound, clock: systemClock, logger }));
+  };
+
+  const node = new NodeStatistics({
+    agentId: agent.id,
+    deviceMeasures: () => resources.measures(agent.id),
+    scalingFactor: (slot) => resources.forAgent(agent.id).scalingFactor(slot),
+    disks: new DiskUsage({
+      readText,
+      statfs: (path) => statfs(path, { bigint: true }),
+      itemTimeoutMs: ITEM_TIMEOUT_MS,
+    }),
+    readText,
+    gauges,
+    sink,
+    clock: systemClock,
+  });
+  repeat('statistics of the node', 'node', schedules.node, () => node.collect());
+  if (backend.usageSources) {
+    const container = new KernelStatistics({ ...kernelParts, gauges, sink });
+    repeat('statistics of kernels', 'container', schedules.container, () => container.collect());
+  }
+  if (sink) {
+    if (backend.usageSources) {
+      const process = new ProcessStatistics({ ...kernelParts, sink });
+      repeat('statistics of processes', 'process', schedules.process, () => process.collect());
+    }
+    const count = () => sink.containerCount(agent.id, sources.running().length);
+    const { enabled, intervalMs } = agent.config.syncContainerLifecycles;
+    if (enabled)
+      rounds.push(
+        new Rounds({
+          name: 'count of kernels',
+          intervalMs: Math.max(intervalMs, 1000),
+          round: count,
+          clock: systemClock,
+          logger,
+        }),
+      );
+    rounds.push(publishMetadata(sink, resources, logger));
+  }
+  return {
+    stop: async () => {
+      await Promise.all(rounds.map((round) => round.stop()));
+    },
+  };
+}
+
+/** Once, as soon as Redis takes it. */
+function publishMetadata(sink: RedisStatistics, resources: NodeResources, logger: Logger): Rounds {
+  let written = false;
+  return new Rounds({
+    name: 'descriptions of slots',
+    intervalMs: METADATA_RETRY_MS,
+    round: async () => {
+      if (written) return;
+      await sink.metadata(slotMetadata(resources.slotDescriptions()));
+      written = true;
+    },
+    clock: systemClock,
+    logger,
+  });
+}
+
+function redisSink({ config, agent }: StatisticsParts, redis: RedisConnections): RedisStatistics {
+  // Opens the connection, so that the first round finds one.
+  redis.client('statistics');
+  const codec = createCodec({ dialect: config.managerVersion === '25.17' ? '25.17' : '26.8' });
+  return new RedisStatistics({
+    client: () => redis.client('statistics'),
+    pack: (value) => codec.pack(value),
+    lifetimes: lifetimesOf(config, agent.config),
+  });
+}
+
+/** Four rounds from 26.8 on; before that fixed, as long as the pace is the usual one. */
+function lifetimesOf(config: DaemonConfig, { utilizationMetric }: AgentConfig): StatisticsLifetimes {
+  const rounds = ({ intervalMs }: MetricSchedule, count: number) => Math.ceil((intervalMs * count) / 1000);
+  const { node, process } = utilizationMetric;
+  return config.managerVersion === '25.17'
+    ? { nodeSec: Math.max(120, rounds(node, 4)), processSec: Math.max(8, rounds(process, 1.6)) }
+    : { nodeSec: rounds(node, 4), processSec: rounds(process, 4) };
+}
+
+function kernelSources(registry: KernelRegistry, backend: KernelBackend): KernelSources {
+  return {
+    running: () =>
+      [...registry].flatMap((kernel) => {
+        const { containerId, state, request, allocation } = kernel;
+        if (containerId === null || state.name !== 'running') return [];
+        return [
+          {
+            kernelId: kernel.id,
+            sessionId: kernel.sessionId,
+            containerId,
+            ownerUserId: request.config.ownerUserId,
+            ownerProjectId: request.config.ownerProjectId,
+            memoryBytes: allocation?.slots['mem'] ?? null,
+          },
+        ];
+      }),
+    sourcesOf: async (kernelIds) => {
+      const handles = kernelIds.flatMap((id) => registry.find(id)?.handle ?? []);
+      return (await backend.usageSources?.(handles)) ?? new Map();
+    },
+  };
+}
+
+function roundCounter(metrics: Metrics, agentId: AgentId, scope: string) {
+  const labels = { agent_id: agentId, stat_scope: scope };
+  const triggered = metrics.counter({
+    name: 'backendai_stat_task_trigger_count_total',
+    help: 'Rounds of measuring.',
+    labels: ['agent_id', 'stat_scope'],
+  });
+  const succeeded = metrics.counter({
+    name: 'backendai_stat_task_success_count_total',
+    help: 'Rounds of measuring that were published.',
+    labels: ['agent_id', 'stat_scope'],
+  });
+  const failed = metrics.counter({
+    name: 'backendai_stat_task_failure_count_total',
+    help: 'Rounds of measuring that were lost, by the name of the error.',
+    labels: ['agent_id', 'stat_scope', 'exception'],
+  });
+  return ({ error }: { readonly error: string | null }): void => {
+    triggered.increment(labels);
+    if (error === null) succeeded.increment(labels);
+    else failed.increment({ ...labels, exception: error });
+  };
+}
+
+const readText = (path: string): Promise<string> => readFile(path, 'utf8');

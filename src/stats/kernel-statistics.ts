@@ -1,0 +1,164 @@
+import type { UsageSource } from '../backends/backend.js';
+import type { Clock } from '../core/clock.js';
+import type { ContainerId, KernelId } from '../core/ids.js';
+import { Decimal, ZERO } from '../resources/quantity/decimal.js';
+import { KERNEL_METRICS, PROCESS_METRICS } from './catalogue.js';
+import { GrowingCounter } from './growing-counter.js';
+import type { KernelUsage, KernelUsageReader, ProcessUsage } from './kernel-usage.js';
+import { type Measurement, MetricSeries } from './metric.js';
+import type { StatisticsRecord, StatisticsSink } from './sink.js';
+import type { GaugedKernel, UtilizationGauges } from './utilization-gauges.js';
+
+export interface MeasuredKernel extends GaugedKernel {
+  readonly containerId: ContainerId;
+  /** What it was given; the limit where the system sets none. */
+  readonly memoryBytes: string | null;
+}
+
+export interface KernelSources {
+  /** Kernels that run now. */
+  running(): readonly MeasuredKernel[];
+  /** Where to look for what they use; those of which nobody knows are left out. */
+  sourcesOf(kernelIds: readonly KernelId[]): Promise<ReadonlyMap<KernelId, UsageSource>>;
+}
+
+interface KernelStatisticsParts {
+  readonly kernels: KernelSources;
+  readonly reader: KernelUsageReader;
+  readonly gauges: UtilizationGauges;
+  /** Null: only the gauges. */
+  readonly sink: StatisticsSink | null;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+}
+
+type ProcessStatisticsParts = Omit<KernelStatisticsParts, 'gauges' | 'sink'> & {
+  readonly sink: StatisticsSink;
+};
+
+/** CPU milliseconds of one second of one core. */
+const FULL_CORE = new Decimal(1000);
+
+/** What the kernels of one agent use, all of them in one pass (spec/events-and-stores.md 5.4). */
+export class KernelStatistics {
+  readonly #parts: KernelStatisticsParts;
+  readonly #series = new Map<KernelId, { readonly metrics: MetricSeries; readonly counters: Counters }>();
+
+  constructor(parts: KernelStatisticsParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws the sink's error. */
+  async collect(): Promise<void> {
+    const { kernels, reader, gauges, sink, clock } = this.#parts;
+    const running = new Map(kernels.running().map((kernel) => [kernel.kernelId, kernel]));
+    forgetOthers(this.#series, running);
+    const usages = await reader.read(await kernels.sourcesOf([...running.keys()]));
+    const atMs = clock.monotonicMs();
+    const records = new Map<KernelId, StatisticsRecord>();
+    for (const [kernelId, kernel] of running) {
+      const usage = usages.get(kernelId);
+      if (!usage) continue;
+      const known = this.#series.get(kernelId) ?? {
+        metrics: new MetricSeries('first-value'),
+        counters: new Counters(),
+      };
+      this.#series.set(kernelId, known);
+      observe(known.metrics, known.counters, usage, kernel, atMs);
+      gauges.kernel(kernel, known.metrics.raw(), atMs);
+      records.set(kernelId, known.metrics.valueMaps());
+    }
+    gauges.expire(atMs);
+    if (records.size > 0) await sink?.kernels(records);
+  }
+}
+
+/** The same for each process of the kernels (spec/events-and-stores.md 5.5). */
+export class ProcessStatistics {
+  readonly #parts: ProcessStatisticsParts;
+  readonly #series = new Map<KernelId, Map<number, MetricSeries>>();
+
+  constructor(parts: ProcessStatisticsParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws the sink's error. */
+  async collect(): Promise<void> {
+    const { kernels, reader, sink, clock } = this.#parts;
+    const running = new Map(kernels.running().map((kernel) => [kernel.kernelId, kernel]));
+    forgetOthers(this.#series, running);
+    const usages = await reader.read(await kernels.sourcesOf([...running.keys()]));
+    const atMs = clock.monotonicMs();
+    const records = new Map<ContainerId, ReadonlyMap<number, StatisticsRecord>>();
+    for (const [kernelId, { containerId }] of running) {
+      const usage = usages.get(kernelId);
+      if (!usage) continue;
+      const processes = this.#series.get(kernelId) ?? new Map<number, MetricSeries>();
+      this.#series.set(kernelId, processes);
+      forgetOthers(processes, usage.processes);
+      const ofContainer = new Map<number, StatisticsRecord>();
+      for (const [pid, used] of usage.processes) {
+        const series = processes.get(pid) ?? new MetricSeries('first-value');
+        processes.set(pid, series);
+        observeProcess(series, used, atMs);
+        ofContainer.set(pid, series.valueMaps());
+      }
+      records.set(containerId, ofContainer);
+    }
+    if (records.size > 0) await sink.processes(records);
+  }
+}
+
+/** Totals by name. */
+class Counters {
+  readonly #counters = new Map<string, GrowingCounter>();
+
+  total(name: string, reading: number): number {
+    const known = this.#counters.get(name);
+    if (known) return known.observe(reading);
+    this.#counters.set(name, new GrowingCounter(reading));
+    return reading;
+  }
+}
+
+function observe(
+  metrics: MetricSeries,
+  counters: Counters,
+  usage: KernelUsage,
+  kernel: MeasuredKernel,
+  atMs: number,
+): void {
+  const add = (name: keyof typeof KERNEL_METRICS, measured: Measurement) => {
+    metrics.observe(name, KERNEL_METRICS[name], measured, atMs);
+  };
+  const cpuMs = new Decimal(counters.total('cpu', usage.cpuMs));
+  const limit = usage.memoryLimitBytes ?? kernel.memoryBytes;
+  add('cpu_util', { value: cpuMs, capacity: FULL_CORE });
+  add('cpu_used', { value: cpuMs, capacity: null });
+  add('mem', {
+    value: new Decimal(usage.memoryBytes),
+    capacity: limit === null ? null : new Decimal(limit),
+  });
+  add('io_read', { value: new Decimal(counters.total('read', usage.ioReadBytes)), capacity: null });
+  add('io_write', { value: new Decimal(counters.total('write', usage.ioWriteBytes)), capacity: null });
+  add('net_rx', NOTHING);
+  add('net_tx', NOTHING);
+  add('io_scratch_size', NOTHING);
+}
+
+/** Not measured, yet expected by readers. */
+const NOTHING: Measurement = { value: ZERO, capacity: null };
+
+function observeProcess(metrics: MetricSeries, usage: ProcessUsage, atMs: number): void {
+  const add = (name: keyof typeof PROCESS_METRICS, value: number, capacity: Decimal | null = null) => {
+    metrics.observe(name, PROCESS_METRICS[name], { value: new Decimal(value), capacity }, atMs);
+  };
+  add('cpu_util', usage.cpuMs, FULL_CORE);
+  add('cpu_used', usage.cpuMs);
+  add('mem', usage.memoryBytes);
+  add('io_read', usage.ioReadBytes);
+  add('io_write', usage.ioWriteBytes);
+}
+
+function forgetOthers<Key>(series: Map<Key, unknown>, present: ReadonlyMap<Key, unknown>): void {
+  for (const key of series.keys()) if (!present.has(key)) series.delete(key);
+}

@@ -1,0 +1,68 @@
+import type { Clock } from '../core/clock.js';
+import { messageOf } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+
+interface RoundsParts {
+  readonly name: string;
+  readonly intervalMs: number;
+  readonly round: () => Promise<void>;
+  /** Hears of each round. */
+  readonly onRound?: (outcome: { readonly error: string | null }) => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Long enough for connections that open meanwhile. */
+const FIRST_PAUSE_MS = 500;
+
+/**
+ * Repeats a round at a fixed pace. One that takes longer than the pace delays the next and is never joined by it; a
+ * failed one is said once until one succeeds again.
+ */
+export class Rounds {
+  readonly #parts: RoundsParts;
+  readonly #stop = new AbortController();
+  readonly #loop: Promise<void>;
+  #isFailing = false;
+
+  /** Starts at once. */
+  constructor(parts: RoundsParts) {
+    this.#parts = parts;
+    this.#loop = this.#run();
+  }
+
+  /** Resolves when the round that runs is over. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error(`${this.#parts.name} stops`));
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, intervalMs } = this.#parts;
+    let dueMs = clock.monotonicMs() + Math.min(FIRST_PAUSE_MS, intervalMs);
+    for (;;) {
+      try {
+        await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), this.#stop.signal);
+      } catch {
+        return;
+      }
+      await this.#once();
+      dueMs = Math.max(dueMs + intervalMs, clock.monotonicMs());
+    }
+  }
+
+  async #once(): Promise<void> {
+    const { name, round, onRound, logger } = this.#parts;
+    try {
+      await round();
+      if (this.#isFailing) logger.info('works again', { name });
+      this.#isFailing = false;
+      onRound?.({ error: null });
+    } catch (error) {
+      if (!this.#isFailing)
+        logger.warn('failed; tried again with the next round', { name, error: messageOf(error) });
+      this.#isFailing = true;
+      onRound?.({ error: error instanceof Error ? error.name : 'unknown' });
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import { deferred } from '../../../src/core/async.js';
+import { DiskUsage, type FilesystemSpace } from '../../../src/stats/disk-usage.js';
+import { KernelUsageReader } from '../../../src/stats/kernel-usage.js';
+
+const filesFrom = (files: Readonly<Record<string, string>>) => (path: string) => {
+  const text = files[path];
+  return text === undefined ? Promise.reject(new Error(`no ${path}`)) : Promise.resolve(text);
+};
+
+const processFiles = (pid: number, cpuTicks: number, rssKb: number, read: number, written: number) => ({
+  [`/proc/${String(pid)}/stat`]: `${String(pid)} (x) S 1 1 1 0 0 0 0 0 0 0 ${String(cpuTicks)} 0 0 0 20 0 1 0 5`,
+  [`/proc/${String(pid)}/status`]: `VmRSS:\t${String(rssKb)} kB\n`,
+  [`/proc/${String(pid)}/io`]: `read_bytes: ${String(read)}\nwrite_bytes: ${String(written)}\n`,
+});
+const PROCESSES = { ...processFiles(10, 100, 1000, 5, 6), ...processFiles(11, 50, 500, 7, 8) };
+
+describe('what a kernel uses', () => {
+  const read = async (files: Readonly<Record<string, string>>, cgroups: readonly string[]) => {
+    const reader = new KernelUsageReader({ readText: filesFrom(files), itemTimeoutMs: 20_000 });
+    const usages = await reader.read(new Map([['k', { pids: [10, 11, 12], cgroups }]]));
+    return usages.get('k');
+  };
+
+  test('without a cgroup it is the sum over the processes that are still there', async () => {
+    expect(await read(PROCESSES, [])).toEqual({
+      cpuMs: 1500,
+      memoryBytes: 1_536_000,
+      memoryLimitBytes: null,
+      ioReadBytes: 12,
+      ioWriteBytes: 14,
+      processes: new Map([
+        [10, { cpuMs: 1000, memoryBytes: 1_024_000, ioReadBytes: 5, ioWriteBytes: 6 }],
+        [11, { cpuMs: 500, memoryBytes: 512_000, ioReadBytes: 7, ioWriteBytes: 8 }],
+      ]),
+    });
+  });
+
+  test('cgroup version 2', async () => {
+    const files = {
+      ...PROCESSES,
+      '/cg/k/cpu.stat': 'usage_usec 2500000\nuser_usec 1\n',
+      '/cg/k/memory.current': '5000\n',
+      '/cg/k/memory.stat': 'anon 1\ninactive_file 1000\n',
+      '/cg/k/memory.max': '8000\n',
+      '/cg/k/io.stat': '8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2\n',
+    };
+    expect(await read(files, ['/cg/k'])).toMatchObject({
+      cpuMs: 2500,
+      memoryBytes: 4000,
+      memoryLimitBytes: 8000,
+      ioReadBytes: 11,
+      ioWriteBytes: 22,
+    });
+    expect(await read({ ...files, '/cg/k/memory.max': 'max\n' }, ['/cg/k'])).toMatchObject({
+      memoryLimitBytes: null,
+    });
+  });
+
+  test('cgroup version 1, with the controllers in different places and one that is missing', async () => {
+    const files = {
+      ...PROCESSES,
+      '/cpu/k/cpuacct.usage': '3000000000\n',
+      '/memory/k/memory.usage_in_bytes': '5000\n',
+      '/memory/k/memory.stat': 'inactive_file 1\ntotal_inactive_file 2000\n',
+      '/memory/k/memory.limit_in_bytes': '9223372036854771712\n',
+    };
+    expect(await read(files, ['/memory/k', '/cpu/k'])).toMatchObject({
+      cpuMs: 3000,
+      memoryBytes: 3000,
+      memoryLimitBytes: null,
+      ioReadBytes: 12,
+      ioWriteBytes: 14,
+    });
+  });
+
+  test('throttled block I/O of version 1', async () => {
+    const files = {
+      ...PROCESSES,
+      '/b/blkio.throttle.io_service_bytes': '8:0 Read 7\n8:0 Write 9\nTotal 16\n',
+    };
+    expect(await read(files, ['/b'])).toMatchObject({ ioReadBytes: 7, ioWriteBytes: 9 });
+  });
+
+  test('a kernel of which nothing is left has no reading', async () => {
+    expect(await read({}, ['/cg/k'])).toBeUndefined();
+  });
+
+  test('one that hangs does not keep the others from theirs', async () => {
+    const hanging = deferred<string>();
+    const files = filesFrom(PROCESSES);
+    const reader = new KernelUsageReader({
+      readText: (path) => (path.startsWith('/stuck/') ? hanging.promise : files(path)),
+      itemTimeoutMs: 50,
+    });
+    const source = (cgroup: string) => ({ pids: [10], cgroups: [cgroup] });
+    const usages = await reader.read(
+      new Map([...Array(6).keys()].map((index) => [index, source(index < 4 ? '/stuck' : '/none')])),
+    );
+    expect([...usages.keys()].sort()).toEqual([4, 5]);
+    hanging.resolve('');
+  });
+});
+
+describe('disk space', () => {
+  const FILESYSTEMS = '\text4\n';
+  const mountsOf = (count: number) =>
+    [...Array(count).keys()].map((n) => `/dev/sd${String(n)} /m${String(n)} ext4 rw 0 0`).join('\n');
+  const space = { bsize: 4096n, blocks: 100n, bavail: 40n };
+  const disks = (count: number, statfs: (path: string) => Promise<FilesystemSpace>, itemTimeoutMs = 50) =>
+    new DiskUsage({
+      readText: filesFrom({ '/proc/mounts': mountsOf(count), '/proc/filesystems': FILESYSTEMS }),
+      statfs,
+      itemTimeoutMs,
+    });
+
+  test('counts what others than root cannot have as used', async () => {
+    expect(await disks(1, () => Promise.resolve(space), 20_000).measure()).toEqual([
+      { device: '/dev/sd0', usedBytes: 245_760n, capacityBytes: 409_600n },
+    ]);
+  });
+
+  test('a filesystem that hangs is left out and not asked again until it answers', async () => {
+    const hanging = deferred<FilesystemSpace>();
+    const asked: string[] = [];
+    const usage = disks(3, (path) => {
+      asked.push(path);
+      return path === '/m0' ? hanging.promise : Promise.resolve(space);
+    });
+    const measured = async () => (await usage.measure()).map(({ device }) => device);
+    expect(await measured()).toEqual(['/dev/sd1', '/dev/sd2']);
+    expect(await measured()).toEqual(['/dev/sd1', '/dev/sd2']);
+    expect(asked.filter((path) => path === '/m0')).toHaveLength(1);
+    hanging.resolve(space);
+    await hanging.promise;
+    await Promise.resolve();
+    expect(await measured()).toEqual(['/dev/sd0', '/dev/sd1', '/dev/sd2']);
+  });
+
+  test('many that hang never occupy more than two threads', async () => {
+    const asked: string[] = [];
+    const usage = disks(5, (path) => {
+      asked.push(path);
+      return new Promise(() => undefined);
+    });
+    expect(await usage.measure()).toEqual([]);
+    expect(await usage.measure()).toEqual([]);
+    expect(asked).toEqual(['/m0', '/m1']);
+  });
+
+  test('one that fails is left out', async () => {
+    const usage = disks(2, (path) =>
+      path === '/m0' ? Promise.reject(new Error('EACCES')) : Promise.resolve(space),
+    );
+    expect((await usage.measure()).map(({ device }) => device)).toEqual(['/dev/sd1']);
+  });
+});
