@@ -21,6 +21,7 @@ import { RedisEvents } from './stores/redis-events.js';
 
 const RETRY_MS = { first: 500, most: 10_000 } as const;
 const OUTBOX_FLUSH_MS = 5000;
+const FIRST_CONNECTION_MS = 2000;
 
 /** etcd, or the file that stands in for it on a machine of its own. */
 export async function openKeyValueStore(
@@ -133,6 +134,7 @@ export async function openEventBus(options: {
     logger,
   });
   parts.defer('redis', () => redis.close());
+  await redis.whenReady('stream', FIRST_CONNECTION_MS);
   const { log, entries } = await OutboxLog.open(join(stateRoot, 'outbox.log'), logger);
   const outbox = new Outbox({
     encoder: new EventEncoder({

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Redis } from 'ioredis';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -65,6 +66,13 @@ export class RedisConnections {
     });
     this.#clients.set(role, client);
     return client;
+  }
+
+  /** Waits until a role's connection is up, but no longer than this: what is sent before is only turned back. */
+  async whenReady(role: RedisRole, timeoutMs: number): Promise<void> {
+    const client = this.client(role);
+    if (client.status === 'ready') return;
+    await once(client, 'ready', { signal: AbortSignal.timeout(timeoutMs) }).catch(() => undefined);
   }
 
   /** Role -> why it is away; empty when all that are used answer. */
