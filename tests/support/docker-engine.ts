@@ -123,6 +123,16 @@ function busyboxIsStatic(): boolean {
  * engine may run at all is up to the machine, so its refusal is a reason to skip everywhere.
  */
 export async function describeWithEngine(title: string, body: (engine: DockerEngine) => void): Promise<void> {
+  // Engines are heavy guests: they are part of a run that asks for them.
+  const asked = requirement(
+    `a run that asks for an engine (scripts/test --only docker): ${title}`,
+    process.env['SPLENIUM_DOCKER_TESTS'] === '1',
+    { installable: false },
+  );
+  if (!asked) {
+    skipTitle(title);
+    return;
+  }
   const missing = missingPrograms();
   const isRoot = process.getuid?.() === 0;
   const installed = requirement(
@@ -138,9 +148,7 @@ export async function describeWithEngine(title: string, body: (engine: DockerEng
       why = `an engine that starts (${messageOf(error).trim().split('\n').slice(-3).join(' | ')})`;
     }
   if (!installed || !requirement(`${why}: ${title}`, engine !== null, { installable: false })) {
-    describe.skip(title, () => {
-      test('needs a container engine', () => undefined);
-    });
+    skipTitle(title);
     return;
   }
   const started = engine;
@@ -148,5 +156,11 @@ export async function describeWithEngine(title: string, body: (engine: DockerEng
   describe(title, () => {
     afterAll(() => started.stop(), 120_000);
     body(started);
+  });
+}
+
+function skipTitle(title: string): void {
+  describe.skip(title, () => {
+    test('needs a container engine', () => undefined);
   });
 }
