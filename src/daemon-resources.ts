@@ -1,4 +1,5 @@
-import type { AgentConfig, DaemonConfig } from './config/index.js';
+import type { AgentConfig, ConfigProblem, DaemonConfig } from './config/index.js';
+import { messageOf } from './core/errors.js';
 import type { AgentId } from './core/ids.js';
 import type { Logger } from './core/logger.js';
 import {
@@ -32,6 +33,18 @@ export async function createNodeResources(options: {
     affinityPolicy: config.affinityPolicy,
     logger,
   });
+}
+
+/** What is wrong with the device tables of the configuration, as far as that shows without looking at the machine. */
+export function deviceProblems({ devices, file }: DaemonConfig): readonly ConfigProblem[] {
+  const { mock } = devices;
+  if (!mock) return [];
+  try {
+    mockPluginOf(mock);
+    return [];
+  } catch (error) {
+    return [{ key: 'splenium.devices.mock', message: messageOf(error), origin: file ?? 'configuration' }];
+  }
 }
 
 async function devicePlugins({

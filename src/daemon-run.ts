@@ -6,6 +6,8 @@ import { reloadConfig } from './daemon-reload.js';
 import { Daemon } from './daemon.js';
 import { createLogger, PrometheusMetrics } from './observe/index.js';
 
+export { deviceProblems } from './daemon-resources.js';
+
 export interface DaemonRun {
   readonly configPath: string | undefined;
   /** Wins over the file's. */

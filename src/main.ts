@@ -2,7 +2,7 @@
 import { homedir } from 'node:os';
 import type { CliContext } from './cli/context.js';
 import { runCli } from './cli/program.js';
-import { runDaemon } from './daemon-run.js';
+import { deviceProblems, runDaemon } from './daemon-run.js';
 
 /** The only file with signal handlers and an exit code. */
 const stopping = new AbortController();
@@ -22,6 +22,7 @@ const context: CliContext = {
     process.stderr.write(`${line}\n`);
   },
   signal: stopping.signal,
+  checkDevices: deviceProblems,
   startDaemon: (options) =>
     runDaemon({
       ...context,

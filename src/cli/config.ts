@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import {
+  ConfigError,
   diffConfig,
   formatProblems,
   type LoadedConfig,
@@ -36,6 +37,8 @@ export function configCommand(context: CliContext): Command {
     .action(async (options: FileOption & { readonly live: boolean }) => {
       const loaded = await load(options.config);
       if (loaded.warnings.length > 0) context.err(formatProblems(loaded.warnings));
+      const problems = context.checkDevices?.(loaded.config) ?? [];
+      if (problems.length > 0) throw new ConfigError(problems);
       const findings = options.live ? await probeConfig(loaded.config, { env: context.env }) : [];
       for (const { ok, check, target, message } of findings)
         context.out(`${ok ? 'ok    ' : 'FAILED'} ${check} ${target}: ${message}`);

@@ -1,3 +1,5 @@
+import type { ConfigProblem, DaemonConfig } from '../config/index.js';
+
 /** What a command may touch, so that tests can run commands without a process of their own. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -11,6 +13,8 @@ export interface CliContext {
   readonly signal: AbortSignal;
   /** Runs the daemon in this process until the signal; `cli` itself knows no daemon. */
   startDaemon(options: StartOptions): Promise<void>;
+  /** What is wrong with the tables of `[splenium.devices]`; `cli` itself knows no devices. Absent: they pass. */
+  readonly checkDevices?: (config: DaemonConfig) => readonly ConfigProblem[];
 }
 
 export interface StartOptions {

@@ -25,14 +25,17 @@ const settingsSchema = z.strictObject({
     .min(1),
 });
 
+/** One line: problems of a configuration are listed one a line. */
+const messagesOf = ({ issues }: z.ZodError): string =>
+  issues.map(({ path, message }) => [...path.map(String), message].join(': ')).join('; ');
+
 /**
  * The mock devices of `[splenium.devices.mock]`.
  * @throws InvalidResourceConfig naming what is wrong with the table.
  */
 export function mockPluginOf(settings: Readonly<Record<string, unknown>>): MockPlugin {
   const parsed = settingsSchema.safeParse(settings);
-  if (!parsed.success)
-    throw new InvalidResourceConfig(`splenium.devices.mock: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw new InvalidResourceConfig(`splenium.devices.mock: ${messagesOf(parsed.error)}`);
   const { key, allocation, quantum, devices } = parsed.data;
   const slots = parsed.data.slots ?? [`${key}.device`];
   return new MockPlugin({

@@ -131,16 +131,21 @@ test('manual: each agent has the devices that it names, and keeps them over a re
   await again.destroyKernel(kernel);
 }, 120_000);
 
-test('two agents that claim one device are refused before anything starts', async () => {
-  const { configPath } = await prepare((text) =>
-    manual(text, { 'i-a': ['0', '1'], 'i-b': ['1'], 'i-c': ['2'] }),
-  );
+function checkConfig(configPath: string): { readonly status: number | null; readonly said: string } {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [MAIN, 'config', 'check', '--config', configPath],
     { encoding: 'utf8', timeout: 60_000 },
   );
-  expect(`${stdout}${stderr}`).toContain('npu device "1" is claimed twice: also by agent i-a');
+  return { status, said: `${stdout}${stderr}` };
+}
+
+test('two agents that claim one device are refused before anything starts', async () => {
+  const { configPath } = await prepare((text) =>
+    manual(text, { 'i-a': ['0', '1'], 'i-b': ['1'], 'i-c': ['2'] }),
+  );
+  const { status, said } = checkConfig(configPath);
+  expect(said).toContain('npu device "1" is claimed twice: also by agent i-a');
   expect(status).toBe(78);
   await expect(daemon?.resume()).rejects.toThrow(/claimed twice/);
 }, 90_000);
@@ -148,4 +153,11 @@ test('two agents that claim one device are refused before anything starts', asyn
 test('a device that the machine does not have is named at the start', async () => {
   const own = await prepare((text) => manual(text, { 'i-a': ['0'], 'i-b': ['1'], 'i-c': ['9'] }));
   await expect(own.resume()).rejects.toThrow(/agent i-c: no npu device 9 on this machine/);
+}, 90_000);
+
+test('a table of mock devices that makes no sense is refused by the check already', async () => {
+  const { configPath } = await prepare((text) => text.replace('model = "Mock 3"', 'modle = "Mock 3"'));
+  const { status, said } = checkConfig(configPath);
+  expect(said).toMatch(/splenium\.devices\.mock: .*devices: 3: .*modle/);
+  expect(status).toBe(78);
 }, 90_000);

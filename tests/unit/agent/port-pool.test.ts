@@ -74,3 +74,15 @@ test('books the ports of kernels found again, also those of another range', asyn
   ports.release(29_000);
   expect(ports.freeCount).toBe(1);
 });
+
+test('a port that a kernel has is not taken over by another one, and nothing is booked then', async () => {
+  const { ports } = pool([30_000, 30_003]);
+  await ports.acquire(KERNEL, 2);
+  expect(() => {
+    ports.restore(OTHER, [30_003, 30_001]);
+  }).toThrow(expect.objectContaining({ code: 'PORT_IN_USE' }));
+  expect(ports.portsOf(OTHER)).toEqual([]);
+  expect(ports.portsOf(KERNEL)).toEqual([30_000, 30_001]);
+  ports.restore(KERNEL, [30_001]);
+  expect(ports.freeCount).toBe(2);
+});
