@@ -62,7 +62,11 @@ export class Rounds {
       if (!this.#isFailing)
         logger.warn('failed; tried again with the next round', { name, error: messageOf(error) });
       this.#isFailing = true;
-      onRound?.({ error: error instanceof Error ? error.name : 'unknown' });
+      onRound?.({ error: nameOf(error) });
     }
   }
 }
+
+/** Class name of what was thrown, for a label. */
+const nameOf = (error: unknown): string =>
+  typeof error === 'object' && error !== null && 'name' in error ? String(error.name) : 'unknown';

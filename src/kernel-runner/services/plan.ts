@@ -1,4 +1,5 @@
 import type { ArgumentValue, ServiceDefinition } from './definition.js';
+import { messageOf } from '../complaint.js';
 import { isRecord, parseArguments, parseTextMap } from './definition.js';
 import type { LaunchPlan } from './launch.js';
 import { interpolate, ServiceError } from './template.js';
@@ -34,7 +35,7 @@ export function parseRequest(value: Readonly<Record<string, unknown>>): ServiceR
       envs: parseTextMap(options['envs'] ?? {}, 'envs'),
     };
   } catch (error) {
-    throw new ServiceError(`TypeError("${error instanceof Error ? error.message : ''}")`);
+    throw new ServiceError(`TypeError("${messageOf(error)}")`);
   }
 }
 
