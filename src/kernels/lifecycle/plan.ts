@@ -63,6 +63,7 @@ export function planKernel(request: KernelCreationRequest, facts: PlanFacts): Ke
       permission: permission === 'ro' ? 'ro' : 'rw',
     })),
     ports: planPorts(facts),
+    ...planNetwork(request),
     replInPort: facts.ports.replIn,
     replOutPort: facts.ports.replOut,
   };
@@ -84,6 +85,20 @@ export function specMounts(config: KernelCreationConfig, scratch: ScratchPaths):
         ({ type: 'bind', source: hostPath, target: kernelPath, permission }) as const,
     ),
   ];
+}
+
+/**
+ * `bridge` joins the network that the manager has had made; `host` shares the machine's. Without a mode, and on a mode
+ * that needs a network plugin, which nothing here provides, it is the backend's default (spec/kernel-lifecycle.md 2.12).
+ * @throws ValueError for a bridge without a name.
+ */
+function planNetwork({ cluster, config }: KernelCreationRequest): Pick<KernelPlan, 'network'> {
+  const { mode, network_name: name } = cluster.networkConfig;
+  if (mode === 'host') return { network: { mode: 'host', hosts: {} } };
+  if (mode !== 'bridge') return {};
+  if (typeof name !== 'string' || name === '')
+    throw new ValueError('network_config: mode bridge needs network_name');
+  return { network: { mode: 'named', name, aliases: [config.clusterHostname] } };
 }
 
 /** Image labels are inherited by the container; these are the agent's own (spec/kernel-lifecycle.md 2.16.2). */

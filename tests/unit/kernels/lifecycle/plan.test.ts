@@ -224,3 +224,25 @@ test('shared memory has a size when nobody asks for one', () => {
   const resourceOpts = { shmemBytes: null, allowFractionalResourceFragmentation: true };
   expect(planned({ resourceOpts }).plan.limits.shmBytes).toBe(64 * 1024 * 1024);
 });
+
+describe('the network', () => {
+  const networkOf = (networkConfig: Record<string, unknown>) => {
+    const request = kernelRequest();
+    return planKernel({ ...request, cluster: { ...request.cluster, networkConfig } }, facts).network;
+  };
+
+  test('is the backend’s own unless the manager names one', () => {
+    expect(networkOf({})).toBeUndefined();
+    expect(networkOf({ mode: 'overlay', network_id: 'x' })).toBeUndefined();
+    expect(networkOf({ mode: 'host' })).toEqual({ mode: 'host', hosts: {} });
+    expect(networkOf({ mode: 'bridge', network_name: 'bai-1' })).toEqual({
+      mode: 'named',
+      name: 'bai-1',
+      aliases: [kernelRequest().config.clusterHostname],
+    });
+  });
+
+  test('a bridge without a name is refused', () => {
+    expect(() => networkOf({ mode: 'bridge' })).toThrow(/network_name/);
+  });
+});
