@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { HostedAgent } from '../../../src/agent/hosted-agent.js';
 import { parseKernelId } from '../../../src/core/ids.js';
+import { silentLogger } from '../../../src/core/logger.js';
 import type { KernelCreationConfig, KernelCreationRequest } from '../../../src/kernels/requests.js';
 import type { ConsoleResult, ExecutionRequest } from '../../../src/runner/execution.js';
+import { RunnerLink } from '../../../src/runner/link.js';
 import { CpuPlugin, MemoryPlugin } from '../../../src/resources/index.js';
 import { eventually } from '../../support/eventually.js';
 import { DEADLINE_MS } from '../../support/faulty-backend.js';
@@ -249,4 +253,36 @@ test('a kernel goes on over a restart of the daemon, with its state and its batc
     ]);
   });
   expect(textOf(await run(one, { code: 'print(kept)' }), 'stdout')).toBe('yes\n');
+});
+
+test('the result of a batch job that somebody else has heard is told all the same', async () => {
+  const one = await kernel();
+  const { kernelId, sessionId } = one;
+  const { endpoints } = agent.kernels.get(kernelId);
+  if (!endpoints) throw new Error('the kernel has no endpoints');
+  await agent.triggerBatchExecution({
+    kernelId,
+    sessionId,
+    code: 'while [ ! -e go ]; do sleep 0.05; done; exit 6',
+    timeoutMs: null,
+  });
+  const events = eventsOf(one).length;
+  await eventually(() => {
+    expect(eventsOf(one).slice(events)).toContain('execution_started');
+  });
+  await bench.stop();
+  // An agent that is killed as soon as it has the result.
+  const link = RunnerLink.connect({ kernelId, endpoints, logger: silentLogger });
+  await link.waitReady({ timeoutMs: DEADLINE_MS });
+  await writeFile(join(bench.directory, 'scratches', kernelId, 'work', 'go'), '');
+  const request = { runId: 'batch-job', mode: 'continue', code: '', opts: {}, apiVersion: 3 };
+  let status = '';
+  while (status !== 'finished')
+    ({ status } = await link.execute({ ...request, flushTimeoutMs: DEADLINE_MS }));
+  await link.close();
+  bench = await AgentBench.start(backend, { resources: THIS_MACHINE, directory: bench.directory });
+  ({ agent } = bench);
+  await eventually(() => {
+    expect(bench.events.named('session_failure')).toMatchObject([{ sessionId, exitCode: 6 }]);
+  });
 });
