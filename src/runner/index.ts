@@ -1,6 +1,4 @@
 /** The agent's side of the kernel-runner protocol (spec/kernel-runner.md). */
-export { resumeBatchJob, runBatchJob } from './batch-job.js';
-export type { BatchJobOptions, BatchJobOutcome } from './batch-job.js';
 export { RunnerClosedError } from './errors.js';
 export type * from './execution.js';
 export { DEFAULT_LIMITS } from './limits.js';

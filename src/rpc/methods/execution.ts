@@ -43,7 +43,7 @@ export const executionMethods = [
       session,
       kernel,
       required('code', text, 'The command.'),
-      required('timeout', orNil(float), 'Seconds; 0 expires at once, nil never.', {
+      required('timeout', orNil(float), 'Seconds; nil and 0: no limit.', {
         nameIn26: 'timeout_seconds',
       }),
     ],
@@ -54,7 +54,8 @@ export const executionMethods = [
         kernelId: args.kernel_id,
         sessionId: args.session_id,
         code: args.code,
-        timeoutMs: args.timeout === null ? null : args.timeout * 1000,
+        // A limit that has passed before the job begins is nobody's wish (spec/kernel-lifecycle.md 4.8).
+        timeoutMs: args.timeout === null || args.timeout === 0 ? null : args.timeout * 1000,
       });
       return null;
     },

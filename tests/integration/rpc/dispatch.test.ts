@@ -277,14 +277,14 @@ describe('differences between the lines of managers', () => {
     });
   });
 
-  test('the time limit of a batch has the name that the line gave it', async () => {
+  test('the time limit of a batch has the name that the line gave it, and 0 is none', async () => {
     const agents = [new FakeAgent('i-one'), new FakeAgent('i-two')] as const;
     const batch = { session_id: SESSION, kernel_id: KERNEL, code: 'x' };
     await (await open([agents[0]])).call('trigger_batch_execution', [], { ...batch, timeout: 0 });
     const newer = await open([agents[1]], { managerVersion: '26.9' });
     await newer.call('trigger_batch_execution', [], { ...batch, timeout_seconds: 1.5 });
     expect(agents.map(({ calls }) => calls[0]?.args)).toEqual([
-      [{ kernelId: KERNEL, sessionId: SESSION, code: 'x', timeoutMs: 0 }],
+      [{ kernelId: KERNEL, sessionId: SESSION, code: 'x', timeoutMs: null }],
       [{ kernelId: KERNEL, sessionId: SESSION, code: 'x', timeoutMs: 1500 }],
     ]);
     await expect(newer.call('trigger_batch_execution', [], { ...batch, timeout: 1 })).rejects.toMatchObject({

@@ -1,6 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { resumeBatchJob, runBatchJob } from '../../../src/runner/index.js';
 import type { RunnerLink } from '../../../src/runner/index.js';
 import {
   bundleRunner,
@@ -142,61 +141,6 @@ test('commands see the environment of the kernel', async () => {
   const results = await batch({ exec: 'echo "$HOME $GREETING [$LATER] $_BACKEND_BATCH_MODE"; pwd' });
   const { work } = runner.directory;
   expect(textOf(results.at(-1) ?? assertNone(), 'stdout')).toBe(`${work} a=b [] 1\n${work}\n`);
-});
-
-describe('batch jobs', () => {
-  test('end with the exit code of the command', async () => {
-    expect(await runBatchJob(link, 'exit 4', { timeoutMs: null })).toEqual({
-      status: 'finished',
-      exitCode: 4,
-    });
-    expect(await runBatchJob(link, 'true', { timeoutMs: PATIENCE_MS })).toEqual({
-      status: 'finished',
-      exitCode: 0,
-    });
-  });
-
-  test('end at their time limit, and the job goes on', async () => {
-    expect(await runBatchJob(link, 'sleep 1000', { timeoutMs: 300 })).toEqual({ status: 'timeout' });
-    expect(await runBatchJob(link, 'true', { timeoutMs: 0 })).toEqual({ status: 'timeout' });
-    expect(link.closed).toBe(false);
-    await link.interrupt();
-    expect(await resumeBatchJob(link, { timeoutMs: PATIENCE_MS })).toEqual({
-      status: 'finished',
-      exitCode: -2,
-    });
-  });
-
-  test('end clearly when the kernel is gone', async () => {
-    const job = runBatchJob(link, 'sleep 1000', { timeoutMs: null });
-    const failed = expect(job).rejects.toMatchObject({ code: 'RUNNER_CLOSED' });
-    await link.close();
-    await failed;
-  });
-
-  test('are found again by a new link: still running, and finished meanwhile', async () => {
-    const { work } = runner.directory;
-    const first = runBatchJob(link, `while [ ! -e ${work}/go ]; do sleep 0.05; done; exit 6`, {
-      timeoutMs: null,
-    });
-    first.catch(() => undefined);
-    await link.status();
-    await link.close();
-    await expect(first).rejects.toMatchObject({ code: 'RUNNER_CLOSED' });
-    const second = runner.link();
-    const resumed = resumeBatchJob(second, { timeoutMs: PATIENCE_MS });
-    await second.waitReady({ timeoutMs: PATIENCE_MS });
-    await second.close();
-    await expect(resumed).rejects.toMatchObject({ code: 'RUNNER_CLOSED' });
-    // Finishes while nobody is connected.
-    await writeFile(join(work, 'go'), '');
-    const third = runner.link();
-    expect(await resumeBatchJob(third, { timeoutMs: PATIENCE_MS })).toEqual({
-      status: 'finished',
-      exitCode: 6,
-    });
-    expect((await execute(third, { code: 'print("next")' })).console).toEqual([['stdout', 'next\n']]);
-  });
 });
 
 function assertNone(): never {
