@@ -72,15 +72,18 @@ export class AgentRuntime {
     const [first] = agents;
     if (!first) throw new AgentStartError('no agent is configured: there must be at least one');
     const kernels = new AggregateKernelRegistry();
-    const outcomes = await Promise.allSettled(agents.map((factory) => startOne(factory, kernels)));
+    const outcomes = await Promise.allSettled(agents.map((factory) => factory.start()));
     const hosted: Hosted[] = [];
     const failures = new Map<AgentId, unknown>();
     for (const [index, { id }] of agents.entries()) {
       const outcome = outcomes[index];
-      if (outcome?.status === 'fulfilled') hosted.push(outcome.value);
-      else {
-        failures.set(id, outcome?.reason);
-        logger.error('an agent did not start', { agentId: id, error: messageOf(outcome?.reason) });
+      try {
+        if (outcome?.status !== 'fulfilled') throw outcome?.reason;
+        // In configuration order, whoever was ready first: queries list the kernels in this order.
+        hosted.push(await attach(id, outcome.value, kernels));
+      } catch (error) {
+        failures.set(id, error);
+        logger.error('an agent did not start', { agentId: id, error: messageOf(error) });
       }
     }
     if (failures.size > 0 && (startFailure === 'abort' || hosted.length === 0)) {
@@ -137,11 +140,10 @@ export class AgentRuntime {
   }
 }
 
-async function startOne(factory: AgentFactory, kernels: AggregateKernelRegistry): Promise<Hosted> {
-  const started = await factory.start();
+/** Refuses an agent with a kernel that a sibling has already brought back: two agents must never drive one kernel. */
+async function attach(id: AgentId, started: StartedAgent, kernels: AggregateKernelRegistry): Promise<Hosted> {
   try {
-    // Refuses a kernel that a sibling has already brought back: two agents must never drive one kernel.
-    return { id: factory.id, started, detach: kernels.attach(started.agent.kernels) };
+    return { id, started, detach: kernels.attach(started.agent.kernels) };
   } catch (error) {
     await started.stop();
     throw error;

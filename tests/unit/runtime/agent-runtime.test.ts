@@ -166,3 +166,31 @@ describe('an agent that does not start', () => {
 test('no agent at all is refused', async () => {
   await expect(create([])).rejects.toMatchObject({ code: 'AGENT_START_FAILED' });
 });
+
+test('kernels are listed in configuration order, whoever was ready first', async () => {
+  const slow = new FakeAgent('i-slow');
+  const quick = new FakeAgent('i-quick');
+  const isQuickReady = deferred<undefined>();
+  const runtime = await create([
+    {
+      id: slow.id,
+      start: async () => {
+        await isQuickReady.promise;
+        return slow.factory().start();
+      },
+    },
+    {
+      id: quick.id,
+      start: async () => {
+        const started = await quick.factory().start();
+        isQuickReady.resolve(undefined);
+        return started;
+      },
+    },
+  ]);
+  for (const [index, agent] of [quick, slow].entries()) {
+    const kernelId = parseKernelId(String(index).padStart(32, '0'));
+    agent.kernels.add(Kernel.requested(agent.id, kernelRequest({ kernelId }), 0));
+  }
+  expect(runtime.listKernels(null).map(({ agentId }) => agentId)).toEqual(['i-slow', 'i-quick']);
+});
