@@ -20,6 +20,7 @@ import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
 import { SPOKEN_VERSION } from './core/version.js';
 import { startStatistics } from './daemon-statistics.js';
+import type { NodeIdentity } from './daemon-identity.js';
 import type { AgentInfo, EventSink } from './events/catalogue.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentFactory } from './runtime/agent-runtime.js';
@@ -48,7 +49,11 @@ export async function identifyAgents(
 }
 
 /** Hosts that the file leaves empty, looked up on this machine. */
-export async function hostsOf(config: DaemonConfig, view: AgentEtcdView): Promise<DetectedHosts> {
+export async function hostsOf(
+  config: DaemonConfig,
+  view: AgentEtcdView,
+  { cloudAddress }: NodeIdentity,
+): Promise<DetectedHosts> {
   const hostnameAddress = await lookup(hostname(), { family: 4 }).then(
     ({ address }) => address,
     () => null,
@@ -61,6 +66,7 @@ export async function hostsOf(config: DaemonConfig, view: AgentEtcdView): Promis
     containerSubnet: await read('config/network/subnet/container'),
     addresses: localAddresses(networkInterfaces()),
     hostnameAddress,
+    cloudAddress,
   });
 }
 
@@ -76,7 +82,7 @@ export interface AgentParts {
   readonly redis: RedisConnections | null;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly identity: NodeIdentity;
   /** Of the node's CURVE key pair; null without one. */
   readonly publicKey: string | null;
 }
@@ -155,13 +161,13 @@ export function agentFactory(parts: AgentParts): AgentFactory {
 
 /** What the agent's heartbeat tells managers (spec/events-and-stores.md 4.2). */
 function agentInfo(parts: AgentParts, hosted: HostedAgent): AgentInfo {
-  const { agent, config, hosts, resources, env } = parts;
+  const { agent, config, hosts, resources, identity } = parts;
   const { addr, ip, publicHost } = reportedAddresses(config, agent.config, hosts);
   const own = resources.forAgent(agent.id);
   return {
     host: ip,
     address: addr,
-    region: config.region ?? env['BACKEND_REGION'] ?? 'local',
+    region: config.region ?? identity.region,
     scalingGroup: hosted.scalingGroup,
     publicKey: parts.publicKey,
     publicHost,

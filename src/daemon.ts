@@ -10,6 +10,7 @@ import { openBackend, refuseUnbuiltBackend } from './daemon-backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './daemon-keys.js';
 import { createNodeResources } from './daemon-resources.js';
 import { nodeHealth, openHttpServer } from './daemon-health.js';
+import { identifyNode } from './daemon-identity.js';
 import { Registration } from './daemon-registration.js';
 import { openRpcServer } from './daemon-rpc.js';
 import {
@@ -112,7 +113,8 @@ export class Daemon {
       parts.defer('accepted keys', () => {
         keys.close();
       });
-    const hosts = await hostsOf(config, nodeView);
+    const identity = await identifyNode({ ...options, config });
+    const hosts = await hostsOf(config, nodeView, identity);
     if (config.store === 'etcd' && !config.skipManagerDetection)
       await waitForManager(nodeView, { signal, logger });
     const resources = await createNodeResources({ ...options, config, agents });
@@ -133,6 +135,7 @@ export class Daemon {
           ...options,
           config,
           agent,
+          identity,
           hosts,
           state,
           backend,

@@ -79,6 +79,7 @@ export function compileDaemon(
       mountOwner: values.get('agent.mount-path-uid-gid'),
       cohabitingStorageProxy: values.get('agent.cohabiting-storage-proxy'),
     },
+    cloudDetection: values.get('splenium.cloud-detection'),
     region: values.get('agent.region') || null,
     instanceType: values.get('agent.instance-type') || null,
     publicHost: values.get('agent.public-host') || null,

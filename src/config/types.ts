@@ -28,6 +28,8 @@ export interface DaemonConfig {
   readonly abuseReportPath: string | null;
   readonly paths: PathsConfig;
   readonly volumes: VolumesConfig;
+  /** May the metadata service of a cloud be asked what this machine is? */
+  readonly cloudDetection: boolean;
   readonly region: string | null;
   readonly instanceType: string | null;
   readonly publicHost: string | null;

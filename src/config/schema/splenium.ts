@@ -60,6 +60,11 @@ export const splenium = table('What the original has no key for.', {
   ),
   'agent-start-failure': key('What one agent’s failure to start does', oneOf('abort', 'continue'), 'abort'),
   'allow-plaintext-rpc': key('Serve without CURVE on other addresses than loopback', parseBoolean, false),
+  'cloud-detection': key(
+    'Ask the metadata service of AWS, Azure or Google Cloud for region, instance type and address',
+    parseBoolean,
+    false,
+  ),
   'manager-version': key('Which manager dialect is spoken', oneOf('25.17', '26.9'), '25.17'),
   'accepted-manager-keys': key(
     'Directory of public key files of managers, accepted beside agent.rpc-auth-manager-public-key; re-read on change',
