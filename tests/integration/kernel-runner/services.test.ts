@@ -23,6 +23,7 @@ const DEFINITIONS = {
     env: { 'PREFIX_{ports[0]}': 'x' },
   },
   quick: { command: 'exit 1' },
+  late: { command: 'sleep 1; exit 1' },
   nothing: { command: 'true', noop: true },
   unknown_variable: { command: ['echo', '{nobody}'] },
   missing: { command: ['/nonexistent/program'] },
@@ -144,7 +145,7 @@ test('a late result is not handed to the next call, and shutdown ends a launch',
   expect(await start('web', port, {}, 'http')).toEqual({ status: 'started' });
   expect(
     await link.startService(
-      { name: 'quick', port: 1, ports: [1], protocol: 'http', options: {} },
+      { name: 'late', port: 1, ports: [1], protocol: 'http', options: {} },
       { timeoutMs: 0 },
     ),
   ).toEqual({
