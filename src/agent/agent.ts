@@ -1,4 +1,4 @@
-import type { FileListing } from '../backends/backend.js';
+import type { FileListing, RegistryAccess } from '../backends/backend.js';
 import type { AgentId, ContainerId, KernelId, SessionId } from '../core/ids.js';
 import type { KernelRegistry } from '../kernels/kernel-registry.js';
 import type {
@@ -42,6 +42,20 @@ export interface Agent {
   /** Starts one background task an entry and returns its id (hyphenated UUID) under the same key. */
   checkAndPull(images: ReadonlyMap<string, ImagePullRequest>): Promise<ReadonlyMap<string, string>>;
   isPulling(canonical: string): boolean;
+  /** Starts a background task and returns its id (hyphenated UUID); a local image is done at once. */
+  pushImage(image: {
+    readonly canonical: string;
+    readonly isLocal: boolean;
+    readonly registry: RegistryAccess | null;
+  }): string;
+  /** All at the same time; an image that cannot be deleted is an `error` text in its outcome, never an exception. */
+  purgeImages(
+    canonicals: readonly string[],
+    options: { readonly force: boolean; readonly noprune: boolean },
+  ): Promise<readonly ImagePurgeOutcome[]>;
+  /** Makes an image of the kernel in a background task; a second commit of a kernel beside the first does nothing. */
+  commit(commit: KernelCommit): Promise<{ readonly taskId: string; readonly path: string | null }>;
+  commitStatus(kernelId: KernelId, subdir: string): Promise<'ready' | 'ongoing'>;
 
   /** @throws PortPoolExhaustedError */
   assignPort(): Promise<number>;
@@ -114,6 +128,24 @@ export interface Agent {
   downloadFile(kernelId: KernelId, path: string): Promise<Uint8Array>;
   downloadSingle(kernelId: KernelId, path: string): Promise<Uint8Array>;
   listFiles(kernelId: KernelId, path: string): Promise<FileListing>;
+}
+
+export interface ImagePurgeOutcome {
+  readonly image: string;
+  /** Null: it is gone. */
+  readonly error: string | null;
+}
+
+/** spec/kernel-lifecycle.md 4.2. */
+export interface KernelCommit {
+  readonly kernelId: KernelId;
+  /** Directory below the image commit path. */
+  readonly subdir: string;
+  /** Name and tag of the new image. */
+  readonly canonical: string | null;
+  /** File in `subdir` that gets the image as tar.gz; the image itself is deleted then. */
+  readonly filename: string | null;
+  readonly extraLabels: Readonly<Record<string, string>>;
 }
 
 export interface KernelSessionPair {

@@ -1,7 +1,7 @@
 import type { FileListing, KernelBackend, KernelHandle } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
 import { within } from '../core/async.js';
-import { messageOf, RuntimeError } from '../core/errors.js';
+import { messageOf, NotImplementedError, RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
@@ -225,6 +225,22 @@ export class HostedAgent implements Agent {
 
   isPulling(canonical: string): boolean {
     return this.#pulls.isPulling(canonical);
+  }
+
+  pushImage(): string {
+    throw new NotImplementedError('push_image');
+  }
+
+  purgeImages(): Promise<never> {
+    return Promise.reject(new NotImplementedError('purge_images'));
+  }
+
+  commit(): Promise<never> {
+    return Promise.reject(new NotImplementedError('commit'));
+  }
+
+  commitStatus(): Promise<never> {
+    return Promise.reject(new NotImplementedError('get_commit_status'));
   }
 
   assignPort(): Promise<number> {

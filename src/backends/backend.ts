@@ -46,6 +46,12 @@ export interface KernelBackend {
   inspect(handle: KernelHandle): Promise<KernelProcessState>;
   /** Handles of all kernels of one agent that this backend can find by their owner label, alive or dead. */
   list(owner: AgentId): Promise<readonly KernelHandle[]>;
+  /**
+   * Makes an image of the container's files as they are now and returns its id. Stopping or removing the kernel
+   * meanwhile makes it fail cleanly.
+   * @throws an error with code `NOT_IMPLEMENTED` where there are no images.
+   */
+  commit(handle: KernelHandle, image: CommittedImage, signal: AbortSignal): Promise<string>;
   /** The last `maxBytes` of what the container wrote to its stdout and stderr. */
   logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array>;
   /**
@@ -104,6 +110,8 @@ export interface KernelPlan {
   readonly kernelId: KernelId;
   readonly sessionId: SessionId;
   readonly imageCanonical: string;
+  /** Built on this machine: it has no registry, and is known to the engine by its short name. */
+  readonly imageIsLocal: boolean;
   readonly runtimeType: string;
   readonly runtimePath: string | null;
   /** Complete environment of the kernel; the backend adds only what it alone knows. */
@@ -118,6 +126,10 @@ export interface KernelPlan {
     readonly supplementaryGids: readonly number[];
   };
   readonly mounts: readonly PlannedMount[];
+  /** May the kernel's user become root? */
+  readonly isSudoEnabled: boolean;
+  /** What the allocated devices ask of a container engine, in its words (spec/config-and-resources.md 4.3); the process backend ignores it. */
+  readonly deviceArguments: Readonly<Record<string, unknown>>;
   readonly ports: readonly PlannedPort[];
   readonly replInPort: number;
   readonly replOutPort: number;
@@ -169,11 +181,50 @@ export interface PlannedPort {
   readonly bindHost: string;
 }
 
+/** Where there are no images: all are available, none is listed, and what works on one throws `NOT_IMPLEMENTED`. */
 export interface BackendImages {
   /** Is the image usable right now under this policy? The process backend needs no image: always true. */
   isAvailable(image: ImageRequest): Promise<boolean>;
   /** Pulls the image; joined per image by the backend. */
-  pull(image: ImageRequest, signal: AbortSignal): Promise<void>;
+  pull(image: ImageRequest, signal: AbortSignal, onProgress?: TransferListener): Promise<void>;
+  /** Resolves when the registry has everything. */
+  push(image: ImageUpload, signal: AbortSignal, onProgress?: TransferListener): Promise<void>;
+  /** The images that kernels can be made of, one entry a tag (spec/kernel-lifecycle.md 5.3). */
+  list(): Promise<readonly InstalledImage[]>;
+  /** By name or id. @throws when it is in use and `force` is off, and when it is not there. */
+  remove(
+    name: string,
+    options: { readonly force: boolean; readonly isPruningParents: boolean },
+  ): Promise<void>;
+  /** The image as a tar archive, in the engine's order; ends with an error when the signal does. */
+  export(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** How far a transfer is, in bytes, or in layers where bytes are unknown; `total` 0: nobody can tell yet. */
+export type TransferListener = (progress: {
+  readonly current: number;
+  readonly total: number;
+  readonly message: string;
+}) => void;
+
+export interface InstalledImage {
+  /** Name and tag as the engine has them. */
+  readonly canonical: string;
+  /** The image id, `sha256:` and 64 hex digits: the digest of its configuration. */
+  readonly digest: string;
+  /** `x86_64`, `aarch64`, … */
+  readonly architecture: string;
+}
+
+export interface CommittedImage {
+  /** Name and tag of the new image; null: it has only its id. */
+  readonly canonical: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface ImageUpload {
+  readonly canonical: string;
+  readonly registry: RegistryAccess | null;
 }
 
 export interface ImageRequest {
@@ -182,11 +233,13 @@ export interface ImageRequest {
   readonly architecture: string;
   readonly isLocal: boolean;
   readonly autoPull: 'digest' | 'tag' | 'none';
-  readonly registry: {
-    readonly name: string;
-    readonly username: string | null;
-    readonly password: string | null;
-  } | null;
+  readonly registry: RegistryAccess | null;
+}
+
+export interface RegistryAccess {
+  readonly name: string;
+  readonly username: string | null;
+  readonly password: string | null;
 }
 
 export interface BackendNetworks {

@@ -172,7 +172,7 @@ export class AgentResources {
   }
 
   /** Fragment of Docker's `HostConfig`: core set, memory, device requests. */
-  dockerArguments(allocation: Allocation): DockerArguments {
+  deviceArguments(allocation: Allocation): DockerArguments {
     let merged: DockerArguments = {};
     for (const [name, plugin] of this.#options.plugins)
       merged = mergeFragments(merged, plugin.dockerArguments?.(this.#granted(name, allocation)) ?? {});

@@ -96,6 +96,24 @@ export class FakeAgent implements Agent {
     this.#record('isPulling', canonical);
     return false;
   }
+  pushImage(...[image]: Parameters<Agent['pushImage']>): string {
+    this.#record('pushImage', image);
+    return 'e1a6c13d-e234-44af-ac16-ed84d7f06234';
+  }
+  purgeImages(...[canonicals, options]: Parameters<Agent['purgeImages']>): ReturnType<Agent['purgeImages']> {
+    this.#record('purgeImages', canonicals, options);
+    return Promise.resolve(canonicals.map((image) => ({ image, error: null })));
+  }
+  commit(...[commit]: Parameters<Agent['commit']>): ReturnType<Agent['commit']> {
+    this.#record('commit', commit);
+    const { subdir, filename } = commit;
+    const path = filename === null ? null : `${subdir}/${filename}`;
+    return Promise.resolve({ taskId: 'e1a6c13d-e234-44af-ac16-ed84d7f06234', path });
+  }
+  commitStatus(...[kernelId, subdir]: Parameters<Agent['commitStatus']>): ReturnType<Agent['commitStatus']> {
+    this.#record('commitStatus', kernelId, subdir);
+    return Promise.resolve('ready');
+  }
   assignPort(): Promise<number> {
     this.#record('assignPort');
     return Promise.resolve(this.#nextPort++);

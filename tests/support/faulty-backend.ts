@@ -3,6 +3,7 @@ import type {
   BackendFiles,
   BackendImages,
   BackendNetworks,
+  CommittedImage,
   KernelBackend,
   KernelExit,
   KernelHandle,
@@ -196,7 +197,31 @@ export class FaultyBackend implements KernelBackend {
       await this.faults.pass('images.pull', signal);
       this.localImages.add(canonical);
     },
+    push: async (_, signal) => {
+      await this.faults.pass('images.push', signal);
+    },
+    list: () =>
+      Promise.resolve(
+        [...this.localImages].map((canonical) => ({ canonical, digest: 'sha256:1', architecture: 'x86_64' })),
+      ),
+    remove: async (name) => {
+      await this.faults.pass('images.remove');
+      if (!this.localImages.delete(name)) throw new Error(`no such image: ${name}`);
+    },
+    export: async (_, signal) => {
+      await this.faults.pass('images.export', signal);
+      return (async function* () {
+        yield await Promise.resolve(Buffer.from('an image'));
+      })();
+    },
   };
+
+  async commit(_: KernelHandle, image: CommittedImage, signal: AbortSignal): Promise<string> {
+    await this.faults.pass('backend.commit', signal);
+    const id = `sha256:${randomUUID()}`;
+    this.localImages.add(image.canonical ?? id);
+    return id;
+  }
 
   readonly networks: BackendNetworks = {
     createLocal: () => Promise.resolve(),

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { systemClock } from '../../core/clock.js';
-import { CancelledError, messageOf } from '../../core/errors.js';
+import { CancelledError, messageOf, NotImplementedError } from '../../core/errors.js';
 import type { AgentId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
@@ -170,6 +170,10 @@ export class DockerBackend implements KernelBackend {
 
   logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {
     return this.#engine.logs(handle.containerId, options.maxBytes);
+  }
+
+  commit(): Promise<string> {
+    return Promise.reject(new NotImplementedError('commit'));
   }
 
   async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {

@@ -1,5 +1,6 @@
 import { deferred, within, type Deferred } from '../../core/async.js';
-import type { BackendImages, ImageRequest } from '../backend.js';
+import type { BackendImages, ImageRequest, InstalledImage } from '../backend.js';
+import { NotImplementedError } from '../../core/errors.js';
 import { engineFailure, type Engine, type RegistryLogin } from './engine.js';
 import { progressSchema } from './engine-schemas.js';
 import { ImagePullError } from './errors.js';
@@ -44,6 +45,22 @@ export class DockerImages implements BackendImages {
         pull.controller.abort();
       }
     }
+  }
+
+  push(): Promise<void> {
+    return Promise.reject(new NotImplementedError('push_image'));
+  }
+
+  list(): Promise<readonly InstalledImage[]> {
+    return Promise.resolve([]);
+  }
+
+  remove(): Promise<void> {
+    return Promise.reject(new NotImplementedError('purge_images'));
+  }
+
+  export(): Promise<AsyncIterable<Uint8Array>> {
+    return Promise.reject(new NotImplementedError('commit'));
   }
 
   #begin(image: ImageRequest): Pull {

@@ -4,7 +4,7 @@ import { setPriority } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { mapBounded } from '../../core/async.js';
 import { systemClock, type Clock } from '../../core/clock.js';
-import { CancelledError, hasCode, messageOf } from '../../core/errors.js';
+import { CancelledError, hasCode, messageOf, NotImplementedError } from '../../core/errors.js';
 import { asContainerId, type AgentId, type KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
@@ -98,6 +98,10 @@ export class ProcessBackend implements KernelBackend {
   readonly images: BackendImages = {
     isAvailable: () => Promise.resolve(true),
     pull: () => Promise.resolve(),
+    push: () => Promise.reject(withoutImages('push_image')),
+    list: () => Promise.resolve([]),
+    remove: () => Promise.reject(withoutImages('purge_images')),
+    export: () => Promise.reject(withoutImages('commit')),
   };
   readonly networks: BackendNetworks = {
     createLocal: () => Promise.resolve(),
@@ -239,6 +243,10 @@ export class ProcessBackend implements KernelBackend {
           : [[ids.kernelId, { pids, cgroups: cgroup === null ? [] : [cgroup] }] as const];
       }),
     );
+  }
+
+  commit(): Promise<string> {
+    return Promise.reject(withoutImages('commit'));
   }
 
   async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
@@ -475,3 +483,6 @@ function emptyIfMissing(error: unknown): string[] {
   if (hasCode(error, 'ENOENT')) return [];
   throw error;
 }
+
+const withoutImages = (functionName: string) =>
+  new NotImplementedError(functionName, 'the process backend has no images: use the docker backend');

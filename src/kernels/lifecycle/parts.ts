@@ -71,6 +71,8 @@ export interface KernelResources {
   environment(allocation: KernelAllocation): Readonly<Record<string, string>>;
   attachedDevices(allocation: KernelAllocation): Readonly<Record<string, readonly AttachedDevice[]>>;
   limits(allocation: KernelAllocation): Omit<KernelLimits, 'shmBytes'>;
+  /** What the devices ask of a container engine, in its words. */
+  deviceArguments(allocation: KernelAllocation): Readonly<Record<string, unknown>>;
   /** The content of `resource.txt` but for mounts, spec/config-and-resources.md 4.4. */
   resourceText(allocation: KernelAllocation, mounts: ResourceSpec['mounts']): string;
 }

@@ -25,6 +25,8 @@ export interface PlanFacts {
   readonly limits: Omit<KernelLimits, 'shmBytes'>;
   /** Variables of the allocated devices. */
   readonly deviceEnvironment: Readonly<Record<string, string>>;
+  /** What the allocated devices ask of a container engine. */
+  readonly deviceArguments: Readonly<Record<string, unknown>>;
   readonly ports: KernelPorts;
   readonly services: readonly ServicePort[];
 }
@@ -41,6 +43,7 @@ export function planKernel(request: KernelCreationRequest, facts: PlanFacts): Ke
     kernelId: request.kernelId,
     sessionId: request.sessionId,
     imageCanonical: config.image.canonical,
+    imageIsLocal: request.imageRef.isLocal,
     runtimeType: config.image.labels[RUNTIME_TYPE_LABEL] ?? DEFAULT_RUNTIME_TYPE,
     runtimePath: config.image.labels[RUNTIME_PATH_LABEL] ?? null,
     environment: planEnvironment(request, {
@@ -62,6 +65,8 @@ export function planKernel(request: KernelCreationRequest, facts: PlanFacts): Ke
       target: kernelPath,
       permission: permission === 'ro' ? 'ro' : 'rw',
     })),
+    isSudoEnabled: config.internalData.sudoSessionEnabled,
+    deviceArguments: facts.deviceArguments,
     ports: planPorts(facts),
     ...planNetwork(request),
     replInPort: facts.ports.replIn,

@@ -38,6 +38,7 @@ export async function startKernel(
     ownIdentity: ownIdentity(parts),
     limits: resources.limits(allocation),
     deviceEnvironment: resources.environment(allocation),
+    deviceArguments: resources.deviceArguments(allocation),
     ports,
     services: kernel.servicePorts,
   });

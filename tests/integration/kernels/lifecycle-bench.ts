@@ -278,6 +278,10 @@ export class BookedCores implements KernelResources {
     return {};
   }
 
+  deviceArguments(): Readonly<Record<string, unknown>> {
+    return {};
+  }
+
   attachedDevices(): Readonly<Record<string, never[]>> {
     return { cpu: [], mem: [] };
   }

@@ -6,6 +6,7 @@ import { parseAgentId } from '../../../src/core/ids.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import type { ImagePullRequest } from '../../../src/kernels/requests.js';
 import { eventually } from '../../support/eventually.js';
+import { FaultyBackend } from '../../support/faulty-backend.js';
 import { ManualClock } from '../../support/manual-clock.js';
 import { RecordedEvents } from '../../support/recorded-events.js';
 
@@ -25,6 +26,7 @@ function pulls(images: Partial<BackendImages>, pullTimeoutMs: number | null = nu
   const tasks = new BackgroundTasks({ agentId: AGENT, events, logger: silentLogger });
   const clock = new ManualClock();
   const backend: BackendImages = {
+    ...new FaultyBackend().images,
     isAvailable: () => Promise.resolve(false),
     pull: () => Promise.resolve(),
     ...images,

@@ -116,7 +116,7 @@ describe('one agent', () => {
       'SCRATCH_SIZE=0m\nMOUNTS=\nSLOTS={"cpu":"2","mem":"1073741824","cuda.shares":"0.5"}\n' +
         'CUDA.SHARES_SHARES=1:0.5\nCPU_SHARES=0:1,1:1\nMEM_SHARES=root:1g\n',
     );
-    expect(node.forAgent(A).dockerArguments(allocation)).toEqual({
+    expect(node.forAgent(A).deviceArguments(allocation)).toEqual({
       CpusetCpus: '0,1',
       Memory: Number(GIB) - 1024,
       MemorySwap: Number(GIB) - 1024,

@@ -14,6 +14,7 @@ const facts: PlanFacts = {
   ownIdentity: { uid: 1100, gid: 1101 },
   limits: { cpuCores: [2, 3], memoryBytes: 268435456 },
   deviceEnvironment: {},
+  deviceArguments: {},
   ports: { replIn: 30000, replOut: 30001, booked: [30000, 30001, 30002] },
   services: [
     { name: 'sshd', protocol: 'tcp', containerPorts: [2200], hostPorts: [30002], isInference: false },
@@ -51,6 +52,9 @@ test('a plan holds everything that makes the container', () => {
     kernelId,
     sessionId,
     imageCanonical: 'localhost/test/python:3.11-debian',
+    imageIsLocal: false,
+    isSudoEnabled: false,
+    deviceArguments: {},
     runtimeType: 'python',
     runtimePath: '/usr/bin/python3',
     environment: {

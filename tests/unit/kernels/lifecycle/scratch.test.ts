@@ -36,6 +36,7 @@ function planOf(request: KernelCreationRequest) {
     ownIdentity: { uid: null, gid: null },
     limits: { cpuCores: [0], memoryBytes: 1 },
     deviceEnvironment: {},
+    deviceArguments: {},
     ports: { replIn: 1, replOut: 2, booked: [1, 2] },
     services: [],
   });

@@ -69,7 +69,7 @@ test('a kernel sees its GPU, by UUID, in a process and in a container', async ()
     GPU_CONFIG: '0:40g',
     TF_GPU_MEMORY_ALLOC: '0:40960',
   });
-  expect(agent.dockerArguments(second)).toMatchObject({
+  expect(agent.deviceArguments(second)).toMatchObject({
     CpusetCpus: '1',
     DeviceRequests: [
       {
@@ -91,7 +91,7 @@ test('a kernel without GPU sees none', async () => {
   const agent = (await node((await plugin()).cuda)).forAgent(A);
   const none = agent.allocate(kernel(1), request({}));
   expect(agent.environment(none)).toMatchObject({ CUDA_VISIBLE_DEVICES: '', NVIDIA_VISIBLE_DEVICES: 'void' });
-  expect(agent.dockerArguments(none)).not.toHaveProperty('DeviceRequests');
+  expect(agent.deviceArguments(none)).not.toHaveProperty('DeviceRequests');
 });
 
 test('shares', async () => {
