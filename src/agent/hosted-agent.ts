@@ -9,6 +9,7 @@ import type { EventSink } from '../events/catalogue.js';
 import { KernelJournal } from '../kernels/kernel-journal.js';
 import { KernelLifecycle } from '../kernels/kernel-lifecycle.js';
 import { KernelRegistry } from '../kernels/kernel-registry.js';
+import type { SyncReport } from '../kernels/lifecycle-sync.js';
 import type { KernelLogs, LifecycleSettings } from '../kernels/lifecycle/parts.js';
 import type {
   ImagePullRequest,
@@ -293,6 +294,11 @@ export class HostedAgent implements Agent {
 
   syncKernelRegistry(known: Parameters<Agent['syncKernelRegistry']>[0]): Promise<void> {
     return this.#lifecycle.sync(known);
+  }
+
+  /** See KernelLifecycle. @throws when the backend cannot list its containers. */
+  compareWithBackend(): Promise<SyncReport> {
+    return this.#lifecycle.compareWithBackend();
   }
 
   purgeContainers(containers: Parameters<Agent['purgeContainers']>[0]): Promise<void> {

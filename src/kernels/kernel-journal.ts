@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { hasCode, messageOf } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
@@ -45,6 +45,14 @@ export class KernelJournal {
       await rm(this.#path(kernelId), { force: true });
       await syncDirectory(this.directory);
     });
+  }
+
+  /** Is there a record of this kernel, readable or not? */
+  async has(kernelId: KernelId): Promise<boolean> {
+    return access(this.#path(kernelId)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** All records that can be read; the others are set aside and logged. */

@@ -7,6 +7,7 @@ import type { LogFields } from '../core/logger.js';
 import type { Counter } from '../core/metrics.js';
 import { KernelCreationCancelledError, TaskGroupError } from './errors.js';
 import { Kernel } from './kernel.js';
+import { LifecycleSync, type SyncReport } from './lifecycle-sync.js';
 import { createKernel } from './lifecycle/create.js';
 import { Creation } from './lifecycle/creations.js';
 import { KernelEndings } from './lifecycle/endings.js';
@@ -68,6 +69,7 @@ export class KernelLifecycle {
   readonly #closing = new AbortController();
   readonly #stopListening: () => void;
   readonly #creationCount: Counter;
+  readonly #sync: LifecycleSync;
   #recovering: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
@@ -78,6 +80,22 @@ export class KernelLifecycle {
       name: 'splenium_kernel_creations_total',
       help: 'Kernel creations by outcome.',
       labels: ['agent', 'outcome'],
+    });
+    this.#sync = new LifecycleSync({
+      parts,
+      queue: this.#queue,
+      isCreating: (kernelId) => this.isCreating(kernelId),
+      endKernel: (kernel, { reason, exitCode }) => {
+        kernel.terminate({ reason, exitCode });
+        this.#inBackground(
+          'cannot end a kernel whose container is gone',
+          () => this.#endings.request(kernel),
+          { kernelId: kernel.id },
+        );
+      },
+      inBackground: (failure, work, fields) => {
+        this.#inBackground(failure, work, fields);
+      },
     });
     this.#stopListening = parts.backend.onExit((exit) => {
       this.handleExit(exit);
@@ -191,6 +209,15 @@ export class KernelLifecycle {
       if (!listed.has(kernel.id) && !this.#creations.has(kernel.id)) this.#endUnknownToManager(kernel);
     for (const pair of known)
       if (!this.isCreating(pair.kernelId)) await announceTermination(this.#parts, pair, ALREADY_TERMINATED);
+  }
+
+  /**
+   * One comparison of containers and registry (see LifecycleSync). To be repeated once `recover` is through.
+   * @throws when the backend cannot list its containers.
+   */
+  async compareWithBackend(): Promise<SyncReport> {
+    await this.#recovering.catch(() => undefined);
+    return this.#closed ? { ended: [] } : this.#sync.round();
   }
 
   /**
@@ -448,8 +475,12 @@ export class KernelLifecycle {
     }
     // A container that nobody will ask for again (9.2 D12), unless a new one of the same kernel has taken its id.
     await this.#queue.run(handle.kernelId, async () => {
-      if (this.#parts.registry.find(handle.kernelId)?.containerId === handle.containerId) return;
-      if (!(await this.#isStillRunning(handle))) await this.#parts.backend.remove(handle);
+      const { registry, backend } = this.#parts;
+      if (registry.find(handle.kernelId)?.containerId === handle.containerId) return;
+      if (await this.#isStillRunning(handle)) return;
+      // Still there: nobody has said yet that its kernel is gone. An earlier container of a kernel just goes.
+      if (this.isCreating(handle.kernelId)) await backend.remove(handle);
+      else await this.#sync.endStray(handle.kernelId, [handle]);
     });
   }
 

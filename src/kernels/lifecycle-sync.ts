@@ -1,0 +1,161 @@
+import type { KernelHandle, KernelProcessState } from '../backends/backend.js';
+import { mapBounded, within } from '../core/async.js';
+import { messageOf } from '../core/errors.js';
+import type { KernelId } from '../core/ids.js';
+import type { KeyedQueue } from '../core/keyed-queue.js';
+import type { LogFields } from '../core/logger.js';
+import type { Kernel } from './kernel.js';
+import type { LifecycleParts } from './lifecycle/parts.js';
+import { announceTermination, removeStray } from './lifecycle/terminate.js';
+import { TIME_LIMITS } from './lifecycle/time-limits.js';
+
+/** What a comparison finds wrong with one kernel. */
+export interface SyncVerdict {
+  readonly reason: 'self-terminated' | 'container-not-found' | 'terminated-unknown-container';
+  readonly exitCode: number | null;
+}
+
+/** Pure: a registered kernel that is taken to run. `found` is null when the backend could not say. */
+export function judgeKernel(found: KernelProcessState | null): SyncVerdict | null {
+  switch (found?.status) {
+    case undefined:
+    case 'running':
+      return null;
+    case 'exited':
+      return { reason: 'self-terminated', exitCode: found.exitCode };
+    case 'missing':
+      return { reason: 'container-not-found', exitCode: null };
+  }
+}
+
+/** Pure: all containers of one kernel that is not registered; those that the backend could not tell of stay. */
+export function judgeStrays(found: readonly (KernelProcessState | null)[]): SyncVerdict | null {
+  if (found.some((one) => one?.status === 'running'))
+    return { reason: 'terminated-unknown-container', exitCode: null };
+  const exited = found.find((one) => one?.status === 'exited');
+  return exited?.status === 'exited' ? { reason: 'self-terminated', exitCode: exited.exitCode } : null;
+}
+
+export interface SyncReport {
+  /** Kernels whose end this round began. */
+  readonly ended: readonly { readonly kernelId: KernelId; readonly reason: SyncVerdict['reason'] }[];
+}
+
+interface LifecycleSyncParts {
+  readonly parts: LifecycleParts;
+  readonly queue: KeyedQueue<KernelId>;
+  /** Also true for a kernel that is registered. */
+  readonly isCreating: (kernelId: KernelId) => boolean;
+  /** Ends a running kernel whose container is not there any more, in the background. */
+  readonly endKernel: (kernel: Kernel, verdict: SyncVerdict) => void;
+  readonly inBackground: (failure: string, work: () => Promise<void>, fields: LogFields) => void;
+}
+
+const INSPECTIONS_AT_ONCE = 4;
+
+/**
+ * Compares the agent's containers with its registry (spec/kernel-lifecycle.md 5.4): the net below the exit reports of
+ * the backend, for what no report tells. Kernels that are being created, restarted or ended are left alone, and what
+ * was seen is looked at again in the kernel's own queue before anything is ended.
+ */
+export class LifecycleSync {
+  readonly #sync: LifecycleSyncParts;
+  /** Strays whose end is under way. */
+  readonly #ending = new Set<KernelId>();
+
+  constructor(sync: LifecycleSyncParts) {
+    this.#sync = sync;
+  }
+
+  /** Does not wait for the ends that it begins. @throws when the backend cannot list its containers. */
+  async round(): Promise<SyncReport> {
+    const { parts } = this.#sync;
+    const handles = await parts.backend.list(parts.agentId);
+    return { ended: [...(await this.#endLostKernels()), ...(await this.#endStrays(handles))] };
+  }
+
+  async #endLostKernels(): Promise<SyncReport['ended']> {
+    const { parts, endKernel } = this.#sync;
+    const ended: SyncReport['ended'][number][] = [];
+    const running = [...parts.registry].filter(isSettled);
+    await mapBounded(running, INSPECTIONS_AT_ONCE, async (kernel) => {
+      const { handle } = kernel;
+      if (!handle) return;
+      const verdict = judgeKernel(await this.#inspect(handle));
+      // The question took time: the kernel may have ended or have a new container by now.
+      if (!verdict || kernel.handle !== handle || !isSettled(kernel)) return;
+      if (parts.registry.find(kernel.id) !== kernel) return;
+      endKernel(kernel, verdict);
+      ended.push({ kernelId: kernel.id, reason: verdict.reason });
+    });
+    return ended;
+  }
+
+  async #endStrays(handles: readonly KernelHandle[]): Promise<SyncReport['ended']> {
+    const { parts, queue, isCreating, inBackground } = this.#sync;
+    const strays = new Map<KernelId, KernelHandle[]>();
+    for (const handle of handles)
+      if (!isCreating(handle.kernelId) && !this.#ending.has(handle.kernelId))
+        strays.set(handle.kernelId, [...(strays.get(handle.kernelId) ?? []), handle]);
+    const ended: SyncReport['ended'][number][] = [];
+    for (const [kernelId, own] of strays) {
+      const verdict = await this.#judge(own);
+      // One with a record could not be taken over at the start; its record is kept for whoever repairs that.
+      if (!verdict || (await parts.journal.has(kernelId))) continue;
+      this.#ending.add(kernelId);
+      inBackground(
+        'cannot end an own container that no kernel owns',
+        () =>
+          queue
+            .run(kernelId, () => this.endStray(kernelId, own))
+            .finally(() => {
+              this.#ending.delete(kernelId);
+            }),
+        { kernelId },
+      );
+      ended.push({ kernelId, reason: verdict.reason });
+    }
+    return ended;
+  }
+
+  /** What is still there of a kernel that is not registered, looked at again. For work in the kernel's queue. */
+  async endStray(kernelId: KernelId, own: readonly KernelHandle[]): Promise<void> {
+    const { parts, isCreating } = this.#sync;
+    // Its kernel may have been ending while the list was made, or be asked for anew.
+    if (isCreating(kernelId)) return;
+    const verdict = await this.#judge(own);
+    const [first] = own;
+    if (!verdict || !first || isCreating(kernelId)) return;
+    parts.logger.warn('an own container belongs to no kernel of this agent; it is removed', {
+      kernelId,
+      reason: verdict.reason,
+    });
+    for (const handle of own) await removeStray(parts, handle);
+    await announceTermination(parts, first, verdict.reason, verdict.exitCode ?? -1);
+  }
+
+  async #judge(own: readonly KernelHandle[]): Promise<SyncVerdict | null> {
+    return judgeStrays(await mapBounded(own, INSPECTIONS_AT_ONCE, (handle) => this.#inspect(handle)));
+  }
+
+  async #inspect(handle: KernelHandle): Promise<KernelProcessState | null> {
+    const { backend, logger } = this.#sync.parts;
+    try {
+      return await within(backend.inspect(handle), {
+        timeoutMs: TIME_LIMITS.inspectMs,
+        what: `inspecting container ${handle.containerId}`,
+      });
+    } catch (error) {
+      logger.warn('cannot inspect a container; it is left alone', {
+        kernelId: handle.kernelId,
+        containerId: handle.containerId,
+        error: messageOf(error),
+      });
+      return null;
+    }
+  }
+}
+
+/** Nobody is making, restarting or ending it. */
+const isSettled = ({ state, termination }: Kernel): boolean =>
+  state.name === 'running' && termination === null;
