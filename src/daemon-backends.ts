@@ -1,9 +1,13 @@
 import { join } from 'node:path';
 import type { KernelBackend } from './backends/backend.js';
 import { DockerBackend } from './backends/docker/index.js';
+import { DummyBackend, DummyContainers, type ServeRunner } from './backends/dummy/index.js';
 import { ProcessBackend } from './backends/process/index.js';
-import { ConfigError, type DaemonConfig } from './config/index.js';
+import { ConfigError, type DaemonConfig, type DummyConfig } from './config/index.js';
+import { systemClock } from './core/clock.js';
+import { InvariantError } from './core/errors.js';
 import type { Logger } from './core/logger.js';
+import { FakeRunner } from './kernel-runner/fake-runner.js';
 
 /** What the configuration may ask for and this release does not have. @throws ConfigError */
 export function refuseUnbuiltBackend(config: DaemonConfig): void {
@@ -18,6 +22,8 @@ export function refuseUnbuiltBackend(config: DaemonConfig): void {
  */
 export async function openBackend(options: {
   readonly config: DaemonConfig;
+  /** Of the dummy backend; null with another. */
+  readonly dummy: DummyConfig | null;
   readonly stateRoot: string;
   /** The bundled kernel runner. */
   readonly runnerPath: string;
@@ -26,13 +32,23 @@ export async function openBackend(options: {
 }): Promise<KernelBackend> {
   const { config } = options;
   const logger = options.logger.child({ component: `${config.backend}-backend` });
-  const backend =
-    config.backend === 'docker' ? dockerBackend(options, logger) : processBackend(options, logger);
+  const backend = makeBackend(options, logger);
   await backend.open();
   return backend;
 }
 
 type Options = Parameters<typeof openBackend>[0];
+
+function makeBackend(options: Options, logger: Logger): KernelBackend {
+  switch (options.config.backend) {
+    case 'docker':
+      return dockerBackend(options, logger);
+    case 'dummy':
+      return dummyBackend(options, logger);
+    default:
+      return processBackend(options, logger);
+  }
+}
 
 function processBackend({ stateRoot, runnerPath, env }: Options, logger: Logger): KernelBackend {
   const runtimeDir = env['XDG_RUNTIME_DIR'];
@@ -51,6 +67,29 @@ function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logge
     runnerVolume: { root: join(stateRoot, 'runner-volumes'), runnerPath },
     logs: { driver, maxBytes: maxLengthBytes },
     ...(bridge == null ? {} : { defaultNetwork: bridge }),
+    logger,
+  });
+}
+
+function dummyBackend({ dummy, stateRoot }: Options, logger: Logger): KernelBackend {
+  if (dummy === null) throw new InvariantError('the dummy backend is opened without its settings');
+  const { delaysMs } = dummy;
+  const serveRunner: ServeRunner = (options) =>
+    FakeRunner.open({
+      ...options,
+      delays: {
+        statusMs: delaysMs['check-status'],
+        completionMs: delaysMs['get-completions'],
+        startServiceMs: delaysMs['start-service'],
+        startModelServiceMs: delaysMs['start-model-service'],
+        appsMs: delaysMs['get-service-apps'],
+      },
+    });
+  return new DummyBackend({
+    settings: dummy,
+    containers: new DummyContainers({ directory: join(stateRoot, 'dummy'), logger }),
+    serveRunner,
+    clock: systemClock,
     logger,
   });
 }

@@ -1,4 +1,4 @@
-import type { AgentConfig, ConfigProblem, DaemonConfig } from './config/index.js';
+import type { AgentConfig, ConfigProblem, DaemonConfig, DummyConfig } from './config/index.js';
 import { messageOf } from './core/errors.js';
 import type { AgentId } from './core/ids.js';
 import type { Logger } from './core/logger.js';
@@ -17,6 +17,8 @@ import {
 /** The node's ledger of devices as the configuration wants it shared. */
 export async function createNodeResources(options: {
   readonly config: DaemonConfig;
+  /** Of the dummy backend, which says what the node has; null with another. */
+  readonly dummy: DummyConfig | null;
   readonly agents: readonly { readonly id: AgentId; readonly config: AgentConfig }[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
@@ -49,6 +51,7 @@ export function deviceProblems({ devices, file }: DaemonConfig): readonly Config
 
 async function devicePlugins({
   config,
+  dummy,
   env,
   cwd,
   logger,
@@ -69,11 +72,14 @@ async function devicePlugins({
     new CpuPlugin({
       overcommit: parseOvercommitFactor(env['BACKEND_CPU_OVERCOMMIT_FACTOR']),
       ...(isDocker ? { otherCpusetFiles: DOCKER_CPUSET_FILES } : {}),
+      ...(dummy ? { fixedCores: dummy.cores } : {}),
     }),
     new MemoryPlugin({
       overcommit: parseOvercommitFactor(env['BACKEND_MEM_OVERCOMMIT_FACTOR']),
       // Containers are children of the engine, not of this process.
       ownCgroup: !isDocker,
+      ...(dummy ? { fixedBytes: BigInt(dummy.memoryBytes) } : {}),
+      sharedMemory: config.managerVersion === '25.17' ? 'subtracted' : 'included',
     }),
   ];
 }

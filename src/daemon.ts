@@ -1,6 +1,14 @@
 import { dirname } from 'node:path';
 import { verifyCurveRefusesStrangers } from './callosum/index.js';
-import { createDirectories, type DaemonConfig, formatProblems, type LoadedConfig } from './config/index.js';
+import {
+  createDirectories,
+  type DaemonConfig,
+  formatProblems,
+  type LoadedConfig,
+  loadDummyConfig,
+} from './config/index.js';
+import { InstalledImages } from './agent/installed-images.js';
+import { systemClock } from './core/clock.js';
 import { DisposalStack } from './core/disposal.js';
 import { messageOf } from './core/errors.js';
 import type { AgentId } from './core/ids.js';
@@ -83,6 +91,9 @@ export class Daemon {
     const { logger, metrics, signal } = options;
     const local = options.loaded.config;
     const state = await StateDirectory.open(local.stateDir, logger);
+    const dummy = local.backend === 'dummy' ? await loadDummyConfig(options) : null;
+    if (dummy && dummy.warnings.length > 0)
+      logger.warn('settings of the dummy backend', { warnings: formatProblems(dummy.warnings) });
     parts.defer('state directory', () => state.close());
     const agents = await identifyAgents(local, state);
     const store = await openKeyValueStore(local, state.layout.root, logger);
@@ -117,9 +128,9 @@ export class Daemon {
     const hosts = await hostsOf(config, nodeView, identity);
     if (config.store === 'etcd' && !config.skipManagerDetection)
       await waitForManager(nodeView, { signal, logger });
-    const resources = await createNodeResources({ ...options, config, agents });
+    const resources = await createNodeResources({ ...options, config, dummy, agents });
     parts.defer('resources', () => resources.close());
-    const backend = await openBackend({ ...options, config, stateRoot: state.layout.root });
+    const backend = await openBackend({ ...options, config, dummy, stateRoot: state.layout.root });
     parts.defer('backend', () => backend.close());
     const { events, redis } = await openEventBus({
       config,

@@ -2,6 +2,8 @@ export { detectCloud } from './cloud-identity.js';
 export type { CloudIdentity, CloudProbe, FetchText } from './cloud-identity.js';
 export { createDirectories } from './directories.js';
 export { diffConfig } from './diff.js';
+export { loadDummyConfig } from './dummy.js';
+export type { DummyConfig } from './dummy.js';
 export type { ConfigChange } from './diff.js';
 export { formatHostPort, isLoopback } from './host-port.js';
 export type { HostPort } from './host-port.js';

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../../core/clock.js';
+import { CancelledError, ValueError } from '../../core/errors.js';
+import type {
+  BackendImages,
+  ImageRequest,
+  ImageUpload,
+  InstalledImage,
+  TransferListener,
+} from '../backend.js';
+import { DummyImageMissingError } from './errors.js';
+import { cancellableSleep } from './cancellable-sleep.js';
+import type { DummySettings, FailurePlan } from './settings.js';
+
+/** An archive without entries. */
+const EMPTY_ARCHIVE_BYTES = 1024;
+
+/**
+ * Images that are only names. Those of `missing` are not there and cannot be pulled; those of `pullable` are there
+ * once they were; all others are there. (The original asks for a pull of just those that it says it has.)
+ */
+export class DummyImages implements BackendImages {
+  readonly #settings: DummySettings;
+  readonly #failures: FailurePlan;
+  readonly #clock: Clock;
+  readonly #pulled = new Set<string>();
+  readonly #removed = new Set<string>();
+
+  constructor(parts: {
+    readonly settings: DummySettings;
+    readonly failures: FailurePlan;
+    readonly clock: Clock;
+  }) {
+    this.#settings = parts.settings;
+    this.#failures = parts.failures;
+    this.#clock = parts.clock;
+  }
+
+  isAvailable({ canonical }: ImageRequest): Promise<boolean> {
+    return Promise.resolve(this.#isThere(canonical));
+  }
+
+  /** @throws DummyImageMissingError, DummyFailureError */
+  async pull({ canonical }: ImageRequest, signal: AbortSignal, onProgress?: TransferListener): Promise<void> {
+    await this.#transfer('pull-image', `pulling image ${canonical}`, signal, onProgress);
+    this.#failures.check('pull', canonical);
+    if (this.#settings.images.missing.includes(canonical))
+      throw new DummyImageMissingError(`image ${canonical} is in no registry: agent.dummy.toml says so`);
+    this.#removed.delete(canonical);
+    this.#pulled.add(canonical);
+  }
+
+  /** @throws DummyImageMissingError, DummyFailureError */
+  async push({ canonical }: ImageUpload, signal: AbortSignal, onProgress?: TransferListener): Promise<void> {
+    this.#require(canonical);
+    await this.#transfer('push-image', `pushing image ${canonical}`, signal, onProgress);
+    this.#failures.check('push', canonical);
+  }
+
+  /** None: an agent of the original's dummy backend announces none either. */
+  async list(): Promise<readonly InstalledImage[]> {
+    await this.#clock.sleep(this.#settings.delaysMs['scan-image']);
+    return [];
+  }
+
+  async remove(name: string): Promise<void> {
+    this.#require(name);
+    await this.#clock.sleep(this.#settings.delaysMs['purge-images']);
+    this.#pulled.delete(name);
+    this.#removed.add(name);
+  }
+
+  /** An empty archive, for an image of any name. */
+  export(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    if (id === '') return Promise.reject(new ValueError('an image has a name or an id'));
+    return Promise.resolve(
+      (async function* () {
+        await Promise.resolve();
+        if (signal.aborted) throw new CancelledError(`export of image ${id}: cancelled`);
+        yield new Uint8Array(EMPTY_ARCHIVE_BYTES);
+      })(),
+    );
+  }
+
+  /** Makes one that is there from now on. @returns its id. */
+  add(canonical: string | null, content: string): string {
+    const id = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+    for (const name of [id, ...(canonical === null ? [] : [canonical])]) {
+      this.#removed.delete(name);
+      this.#pulled.add(name);
+    }
+    return id;
+  }
+
+  #isThere(name: string): boolean {
+    const { present, pullable, missing } = this.#settings.images;
+    if (this.#removed.has(name)) return false;
+    if (this.#pulled.has(name) || present.includes(name)) return true;
+    return !pullable.includes(name) && !missing.includes(name);
+  }
+
+  #require(name: string): void {
+    if (!this.#isThere(name)) throw new DummyImageMissingError(`image ${name} is not here: pull it first`);
+  }
+
+  async #transfer(
+    delay: 'pull-image' | 'push-image',
+    what: string,
+    signal: AbortSignal,
+    onProgress: TransferListener | undefined,
+  ): Promise<void> {
+    onProgress?.({ current: 0, total: 1, message: what });
+    await cancellableSleep(this.#clock, this.#settings.delaysMs[delay], signal, what);
+    onProgress?.({ current: 1, total: 1, message: what });
+  }
+}

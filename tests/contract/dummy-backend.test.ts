@@ -1,0 +1,5 @@
+import { DummyBackendHarness } from '../support/dummy-backend.js';
+import { describeBackend } from './backend.contract.js';
+
+// Not `describeBackendFiles`: the dummy takes every file and has none.
+describeBackend('dummy', () => DummyBackendHarness.make());
