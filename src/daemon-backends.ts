@@ -11,7 +11,7 @@ import { FakeRunner } from './kernel-runner/fake-runner.js';
 
 /** What the configuration may ask for and this release does not have. @throws ConfigError */
 export function refuseUnbuiltBackend(config: DaemonConfig): void {
-  if (config.backend === 'process' || config.backend === 'docker') return;
+  if (config.backend !== 'kubernetes') return;
   const message = `'${config.backend}' is not part of this release yet`;
   throw new ConfigError([{ key: 'agent.backend', message, origin: config.file ?? 'configuration' }]);
 }

@@ -90,10 +90,10 @@ export class Daemon {
   static async #open(options: DaemonOptions, parts: DisposalStack): Promise<Daemon> {
     const { logger, metrics, signal } = options;
     const local = options.loaded.config;
-    const state = await StateDirectory.open(local.stateDir, logger);
     const dummy = local.backend === 'dummy' ? await loadDummyConfig(options) : null;
     if (dummy && dummy.warnings.length > 0)
       logger.warn('settings of the dummy backend', { warnings: formatProblems(dummy.warnings) });
+    const state = await StateDirectory.open(local.stateDir, logger);
     parts.defer('state directory', () => state.close());
     const agents = await identifyAgents(local, state);
     const store = await openKeyValueStore(local, state.layout.root, logger);
