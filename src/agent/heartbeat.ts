@@ -10,6 +10,8 @@ interface HeartbeatParts {
   readonly kernels: KernelRegistry;
   /** What the next heartbeat tells; asked each time. */
   readonly info: () => AgentInfo;
+  /** Goes with each heartbeat, right after it. Never rejects; not waited for. */
+  readonly alongside?: () => Promise<void>;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -33,7 +35,11 @@ export class Heartbeat {
   constructor(parts: HeartbeatParts) {
     this.#parts = parts;
     this.#loops = [
-      this.#repeat(parts.intervalMs, () => ({ name: 'agent_heartbeat', info: parts.info() })),
+      this.#repeat(
+        parts.intervalMs,
+        () => ({ name: 'agent_heartbeat', info: parts.info() }),
+        parts.alongside,
+      ),
       this.#repeat(STATUS_INTERVAL_MS, () => this.#status()),
     ];
   }
@@ -44,7 +50,7 @@ export class Heartbeat {
     await Promise.all(this.#loops);
   }
 
-  async #repeat(intervalMs: number, next: () => AgentEvent): Promise<void> {
+  async #repeat(intervalMs: number, next: () => AgentEvent, alongside?: () => Promise<void>): Promise<void> {
     const { agentId, clock, events, logger } = this.#parts;
     let dueMs = clock.monotonicMs();
     while (!this.#stop.signal.aborted) {
@@ -53,6 +59,7 @@ export class Heartbeat {
         events.publish(agentId, next()).catch((error: unknown) => {
           logger.warn('heartbeat not sent', { agentId, error: messageOf(error) });
         });
+        void alongside?.();
       } catch (error) {
         logger.error('heartbeat not made', { agentId, error: messageOf(error) });
       }

@@ -6,7 +6,8 @@ import type { AgentId } from '../core/ids.js';
 import type { EventSink } from '../events/catalogue.js';
 import { ImageNotAvailableError } from '../kernels/errors.js';
 import type { ImagePullRequest } from '../kernels/requests.js';
-import type { BackgroundTasks } from './background-tasks.js';
+import type { BackgroundTasks, ReportProgress } from './background-tasks.js';
+import { TransferReport } from './transfer-report.js';
 
 interface ImagePullParts {
   readonly agentId: AgentId;
@@ -34,12 +35,12 @@ export class ImagePulls {
 
   /** Returns the id of the background task. */
   start(image: ImagePullRequest): string {
-    return this.#parts.tasks.start(`pull ${image.canonical}`, async (signal) => {
+    return this.#parts.tasks.start(`pull ${image.canonical}`, async (signal, report) => {
       // Somebody else's pull of the same image serves this caller too; its events tell the end.
       if (this.#active.has(image.canonical)) return null;
       this.#active.add(image.canonical);
       try {
-        await this.#checkAndPull(image, signal);
+        await this.#checkAndPull(image, signal, report);
         return null;
       } finally {
         this.#active.delete(image.canonical);
@@ -47,7 +48,7 @@ export class ImagePulls {
     });
   }
 
-  async #checkAndPull(image: ImagePullRequest, signal: AbortSignal): Promise<void> {
+  async #checkAndPull(image: ImagePullRequest, signal: AbortSignal, report: ReportProgress): Promise<void> {
     const { agentId, images, events, clock, pullTimeoutMs } = this.#parts;
     const { canonical } = image;
     if (await images.isAvailable(image)) {
@@ -65,8 +66,9 @@ export class ImagePulls {
     });
     const limit = new AbortController();
     const either = AbortSignal.any([signal, limit.signal]);
+    const progress = new TransferReport({ report, clock });
     try {
-      await within(images.pull(image, either), {
+      await within(images.pull(image, either, progress.listener), {
         what: `pulling ${canonical}`,
         signal,
         ...(pullTimeoutMs === null ? {} : { timeoutMs: pullTimeoutMs }),
@@ -80,6 +82,8 @@ export class ImagePulls {
           : messageOf(error);
       await events.publish(agentId, { name: 'image_pull_failed', image: canonical, message });
       throw error;
+    } finally {
+      await progress.finish();
     }
     await events.publish(agentId, {
       name: 'image_pull_finished',

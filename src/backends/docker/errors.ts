@@ -44,6 +44,11 @@ export class ImagePullError extends RuntimeError {
   override readonly code = 'IMAGE_PULL_FAILED';
 }
 
+/** The registry did not take all of the image. */
+export class ImagePushError extends RuntimeError {
+  override readonly code = 'IMAGE_PUSH_FAILED';
+}
+
 /** The runner volume is incomplete, changed, or cannot be built from what this machine has. */
 export class RunnerVolumeError extends RuntimeError {
   override readonly code = 'RUNNER_VOLUME';

@@ -29,17 +29,31 @@ import {
 
 const autoPull = enumOf(['digest', 'tag', 'none']);
 
+const credentials = { username: text.nullish(), password: text.nullish() };
+
 /** Credentials count only when both are non-empty. */
-const registry = z
-  .object({ name: text, username: text.nullish(), password: text.nullish() })
-  .transform(({ name, username, password }) => {
-    const complete = Boolean(username) && Boolean(password);
-    return {
-      name,
-      username: complete ? (username ?? null) : null,
-      password: complete ? (password ?? null) : null,
-    };
-  });
+function registryAccess({ name, username, password }: RegistryFields) {
+  const complete = Boolean(username) && Boolean(password);
+  return {
+    name,
+    username: complete ? (username ?? null) : null,
+    password: complete ? (password ?? null) : null,
+  };
+}
+
+interface RegistryFields {
+  readonly name: string;
+  readonly username?: string | null | undefined;
+  readonly password?: string | null | undefined;
+}
+
+const registry = z.object({ name: text, ...credentials }).transform(registryAccess);
+
+/** ImageRegistry of a push: the image itself says which registry it is. */
+export const pushRegistry = z
+  .object({ name: text.default(''), ...credentials })
+  .transform(registryAccess)
+  .describe('ImageRegistry');
 
 /** ImageConfig as `check_and_pull` needs it. */
 export const imagePullRequest = z
@@ -223,6 +237,25 @@ export const kernelImageRefs = z
     return new Map(Object.entries(refs).map(([id, ref]) => [kernelId.parse(id), ref]));
   })
   .describe('map<ext(UUID),ext(IMAGE_REF)>');
+
+const plainImageRef = z
+  .object({ canonical: text, architecture: architecture.default('x86_64'), is_local: bool.default(false) })
+  .transform((ref): KernelImageRef => ({
+    canonical: ref.canonical,
+    architecture: ref.architecture,
+    isLocal: ref.is_local,
+  }));
+
+/** The same for callers whose requests are JSON, without extension types. */
+export const plainImageRefs = z
+  .union([kernelImageRefs, z.record(z.string(), plainImageRef).transform(byKernelId)])
+  .describe('map<uuid-str,{canonical,architecture?,is_local?}>');
+
+function byKernelId(
+  refs: Readonly<Record<string, KernelImageRef>>,
+): ReadonlyMap<KernelId, KernelImageRef> {
+  return new Map(Object.entries(refs).map(([id, ref]) => [kernelId.parse(id), ref]));
+}
 
 /** @throws KeyError, as Python's map access would. */
 export function imageRefOf(refs: ReadonlyMap<KernelId, KernelImageRef>, id: KernelId): KernelImageRef {
