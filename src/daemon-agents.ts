@@ -3,6 +3,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { type AgentNode, HostedAgent } from './agent/hosted-agent.js';
 import { Heartbeat } from './agent/heartbeat.js';
+import type { InstalledImages } from './agent/installed-images.js';
 import { PortPool } from './agent/port-pool.js';
 import type { KernelBackend } from './backends/backend.js';
 import {
@@ -19,6 +20,7 @@ import type { AgentId } from './core/ids.js';
 import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
 import { SPOKEN_VERSION } from './core/version.js';
+import { ImageNews } from './daemon-images.js';
 import { startStatistics } from './daemon-statistics.js';
 import type { NodeIdentity } from './daemon-identity.js';
 import type { AgentInfo, EventSink } from './events/catalogue.js';
@@ -77,6 +79,7 @@ export interface AgentParts {
   readonly state: StateDirectory;
   readonly backend: KernelBackend;
   readonly resources: NodeResources;
+  readonly installedImages: InstalledImages;
   readonly events: EventSink;
   /** Null with the local event bus. */
   readonly redis: RedisConnections | null;
@@ -136,11 +139,20 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           pullTimeoutMs: config.api.pullTimeoutMs,
           stopGraceMs: STOP_GRACE_MS,
         },
+        pushTimeoutMs: config.api.pushTimeoutMs,
+      });
+      const news = new ImageNews({
+        agentId: agent.id,
+        installed: parts.installedImages,
+        events,
+        redis,
+        logger,
       });
       const heartbeat = new Heartbeat({
         agentId: agent.id,
         kernels: hosted.kernels,
         info: () => agentInfo(parts, hosted),
+        alongside: () => news.store(),
         events,
         clock: systemClock,
         logger,
@@ -152,6 +164,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         stop: async () => {
           await statistics.stop();
           await heartbeat.stop();
+          news.stop();
           await hosted.stop();
         },
       };
@@ -175,8 +188,7 @@ function agentInfo(parts: AgentParts, hosted: HostedAgent): AgentInfo {
     slotTypes: own.slotTypes(),
     version: SPOKEN_VERSION[config.managerVersion],
     computePlugins: resources.computePlugins(),
-    // The process backend has no images.
-    images: [],
+    images: parts.installedImages.current ?? [],
     architecture: hostArchitecture(),
     autoTerminateAbusingKernel: agent.config.forceTerminateAbusingContainers,
   };

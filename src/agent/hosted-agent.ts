@@ -26,6 +26,8 @@ import { BatchJobs } from './batch-jobs.js';
 import { BatchJournal } from './batch-journal.js';
 import { Execution } from './execution.js';
 import { ImagePulls } from './image-pulls.js';
+import { purgeImages } from './image-purges.js';
+import { ImagePushes } from './image-pushes.js';
 import type { PortPool } from './port-pool.js';
 import { RunnerLinks } from './runner-links.js';
 
@@ -42,6 +44,8 @@ export interface HostedAgentParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly settings: LifecycleSettings;
+  /** For a push of an image; absent: no limit. */
+  readonly pushTimeoutMs?: number | null;
   readonly node: AgentNode;
   /** Where this agent's journals are: `<state>/agents/<id>`. */
   readonly stateDirectory: string;
@@ -74,6 +78,7 @@ export class HostedAgent implements Agent {
   readonly #batchJobs: BatchJobs;
   readonly #tasks: BackgroundTasks;
   readonly #pulls: ImagePulls;
+  readonly #pushes: ImagePushes;
   #scalingGroup: string;
   #isShutDown = false;
 
@@ -125,6 +130,12 @@ export class HostedAgent implements Agent {
       events,
       clock,
       pullTimeoutMs: settings.pullTimeoutMs,
+    });
+    this.#pushes = new ImagePushes({
+      images: backend.images,
+      tasks: this.#tasks,
+      clock,
+      pushTimeoutMs: parts.pushTimeoutMs ?? null,
     });
   }
 
@@ -228,12 +239,13 @@ export class HostedAgent implements Agent {
     return this.#pulls.isPulling(canonical);
   }
 
-  pushImage(): string {
-    throw new NotImplementedError('push_image');
+  pushImage(image: Parameters<Agent['pushImage']>[0]): string {
+    return this.#pushes.start(image);
   }
 
-  purgeImages(): Promise<never> {
-    return Promise.reject(new NotImplementedError('purge_images'));
+  purgeImages(...[canonicals, options]: Parameters<Agent['purgeImages']>): ReturnType<Agent['purgeImages']> {
+    const { backend, logger } = this.#parts;
+    return purgeImages({ images: backend.images, logger }, canonicals, options);
   }
 
   commit(): Promise<never> {

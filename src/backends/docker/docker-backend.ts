@@ -75,7 +75,7 @@ export class DockerBackend implements KernelBackend {
       logger: options.logger,
       sweepIntervalMs: options.sweepIntervalMs ?? 30_000,
     });
-    this.images = new DockerImages(this.#engine);
+    this.images = new DockerImages(this.#engine, options.logger);
     this.networks = new DockerNetworks(this.#engine);
     this.files = new WorkFiles({
       placesOf: (handle) => {

@@ -47,6 +47,22 @@ export type ListedContainer = z.infer<typeof listedContainersSchema>[number];
 
 export const createdSchema = z.object({ Id: z.string() });
 export const imageSchema = z.object({ Id: z.string() });
+export const listedImagesSchema = z.array(
+  z.object({
+    Id: z.string(),
+    RepoTags: z
+      .array(z.string())
+      .nullish()
+      .transform((value) => value ?? []),
+  }),
+);
+export type ListedImage = z.infer<typeof listedImagesSchema>[number];
+/** An image without labels differs from one with none of them. */
+export const imageDetailsSchema = z.object({
+  Architecture: z.string().default(''),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
+});
+export type ImageDetails = z.infer<typeof imageDetailsSchema>;
 export const networksSchema = z.array(z.object({ Name: z.string(), Id: z.string() }));
 export const versionSchema = z.object({
   Version: z.string().default('unknown'),
@@ -61,8 +77,18 @@ export const eventSchema = z.object({
 });
 export type EngineEvent = z.infer<typeof eventSchema>;
 
-/** One record of a pull's progress. */
-export const progressSchema = z.object({
-  error: z.string().optional(),
-  errorDetail: z.object({ message: z.string().optional() }).optional(),
-});
+/** One record of a pull's or push's progress; what is not as expected counts as not said. */
+export const transferSchema = z
+  .object({
+    /** Of a layer, shortened. */
+    id: z.string().optional().catch(undefined),
+    status: z.string().optional().catch(undefined),
+    progressDetail: z
+      .object({ current: z.number().optional(), total: z.number().optional() })
+      .optional()
+      .catch(undefined),
+    error: z.string().optional().catch(undefined),
+    errorDetail: z.object({ message: z.string().optional() }).optional().catch(undefined),
+  })
+  .catch({});
+export type TransferRecord = z.infer<typeof transferSchema>;

@@ -8,15 +8,20 @@ import {
   containerSchema,
   createdSchema,
   eventSchema,
+  imageDetailsSchema,
   imageSchema,
   listedContainersSchema,
+  listedImagesSchema,
   networksSchema,
   versionSchema,
   type Container,
   type EngineEvent,
+  type ImageDetails,
   type ListedContainer,
+  type ListedImage,
 } from './engine-schemas.js';
 import { DockerUnavailableError, EngineError } from './errors.js';
+import { pathSafe } from './image-names.js';
 import { jsonLines } from './json-lines.js';
 
 export interface EngineOptions {
@@ -175,7 +180,7 @@ export class Engine {
   /** The image's id, which is the digest of its configuration; null when it is not there. */
   async imageId(canonical: string): Promise<string | null> {
     const answer = await this.#call(`inspecting image ${canonical}`, this.#quickMs, [404], () =>
-      this.#docker.getImage(canonical).inspect(),
+      this.#docker.getImage(pathSafe(canonical)).inspect(),
     );
     return answer === null ? null : imageSchema.parse(answer).Id;
   }
@@ -193,6 +198,50 @@ export class Engine {
       throw engineFailure(`pulling image ${canonical}`, error);
     });
     return jsonLines(stream as AsyncIterable<unknown>);
+  }
+
+  /** The records of a push's progress, as those of a pull. Has no deadline but the signal. */
+  async push(
+    image: { readonly name: string; readonly tag: string },
+    login: RegistryLogin | null,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<unknown>> {
+    const { name, tag } = image;
+    // Engines want the header of the login also where there is none.
+    const authconfig = login ?? { username: '', password: '', serveraddress: '' };
+    const stream = await this.#docker
+      .getImage(pathSafe(name))
+      .push({ tag, authconfig, abortSignal: signal })
+      .catch((error: unknown) => {
+        throw engineFailure(`pushing image ${name}:${tag}`, error);
+      });
+    return jsonLines(stream as AsyncIterable<unknown>);
+  }
+
+  /** Without the layers that only lie between two images. */
+  async images(): Promise<readonly ListedImage[]> {
+    const answer = await this.#quick('listing images', (abortSignal) =>
+      this.#docker.listImages({ abortSignal }),
+    );
+    return listedImagesSchema.parse(answer);
+  }
+
+  /** By name or id; null when it is not there. */
+  async inspectImage(name: string): Promise<ImageDetails | null> {
+    const answer = await this.#call(`inspecting image ${name}`, this.#quickMs, [404], () =>
+      this.#docker.getImage(pathSafe(name)).inspect(),
+    );
+    return answer === null ? null : imageDetailsSchema.parse(answer);
+  }
+
+  /** By name or id. */
+  async removeImage(
+    name: string,
+    options: { readonly force: boolean; readonly noprune: boolean },
+  ): Promise<void> {
+    await this.#call(`removing image ${name}`, this.#slowMs, [], (abortSignal) =>
+      this.#docker.getImage(pathSafe(name)).remove({ ...options, abortSignal }),
+    );
   }
 
   async networkExists(name: string): Promise<boolean> {

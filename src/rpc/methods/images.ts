@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { NotImplementedError } from '../../core/errors.js';
 import { agentMethod, optional, required } from '../method.js';
-import { imagePullRequest } from '../wire/kernel-creation.js';
+import { imagePullRequest, pushRegistry } from '../wire/kernel-creation.js';
 import { backgroundTask } from '../wire/results.js';
-import { anyMap, bool, imageRef, kernelId, mapOf, orNil, text } from '../wire/scalars.js';
+import { bool, imageRef, kernelId, mapOf, orNil, text } from '../wire/scalars.js';
 
 /** Functions over images (spec/rpc-functions.md 3.4 and 3.9.2). */
 export const imageMethods = [
@@ -31,15 +31,21 @@ export const imageMethods = [
   }),
   agentMethod({
     name: 'push_image',
-    doc: 'Pushes an image to its registry in a background task.',
+    doc: 'Pushes an image to its registry in a background task. Of a local image there is nothing to push: its task is done at once.',
     params: [
       required('image_ref', imageRef, 'The image.'),
-      required('registry_conf', anyMap, 'ImageRegistry: name, url, username, password.'),
+      required(
+        'registry_conf',
+        pushRegistry,
+        'name, url, username, password; a login counts when it is complete.',
+      ),
     ],
-    returns: backgroundTask,
+    returns: z.object({ bgtask_id: text, canonical: text }).describe('{bgtask_id: str, canonical: str}'),
     repeat: 'unsafe',
-    handler: () => {
-      throw new NotImplementedError('push_image');
+    handler: (args, { agent }) => {
+      const { canonical, isLocal } = args.image_ref;
+      const taskId = agent.pushImage({ canonical, isLocal, registry: args.registry_conf });
+      return { bgtask_id: taskId, canonical };
     },
   }),
   agentMethod({
@@ -54,8 +60,9 @@ export const imageMethods = [
       .object({ responses: z.array(z.object({ image: text, error: text.nullable() })) })
       .describe('PurgeImagesResp'),
     repeat: 'safe',
-    handler: () => {
-      throw new NotImplementedError('purge_images');
+    handler: async (args, { agent }) => {
+      const { image_canonicals: canonicals, force, noprune } = args;
+      return { responses: [...(await agent.purgeImages(canonicals, { force, noprune }))] };
     },
   }),
   agentMethod({
