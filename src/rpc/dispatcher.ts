@@ -4,7 +4,7 @@ import type { ErrorDescription, IncomingCall } from '../callosum/index.js';
 import type { Clock } from '../core/clock.js';
 import { systemClock } from '../core/clock.js';
 import { hasCode, messageOf, ValueError } from '../core/errors.js';
-import type { AgentId } from '../core/ids.js';
+import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { silentLogger } from '../core/logger.js';
 import { counterSeries, noMetrics } from '../core/metrics.js';
@@ -59,6 +59,8 @@ interface Served {
   readonly own: readonly Parameter[];
   /** The one that names the agent, of an agent's method. */
   readonly agentId: Parameter | undefined;
+  /** The one that names the kernel, of an agent's method that works on one. */
+  readonly kernelId: Parameter | undefined;
   readonly signature: Signature;
   readonly requests: CounterSeries;
 }
@@ -99,8 +101,9 @@ export class Dispatcher {
         const signature = signatureOf(method.name, parameters, managerVersion);
         const own = parameters.filter((parameter) => !routesToAgent(parameter));
         const agentId = parameters.find(routesToAgent);
+        const kernelId = own.find(({ name }) => name === 'kernel_id');
         const requests = counterSeries(this.#metrics.requests, { method: method.name });
-        return [method.name, { method, parameters, own, agentId, signature, requests }];
+        return [method.name, { method, parameters, own, agentId, kernelId, signature, requests }];
       }),
     );
   }
@@ -148,8 +151,8 @@ export class Dispatcher {
     const request = readRequestBody(call.body);
     record.request = request;
     const raw = bind(served, request);
-    const { method, own, agentId } = served;
-    if (method.target === 'agent') record.agent = this.#route(agentId, raw);
+    const { method, own } = served;
+    if (method.target === 'agent') record.agent = this.#route(served, raw);
     const args: Record<string, unknown> = {};
     for (const parameter of own)
       args[parameter.name] = parseWire(parameter.schema, raw.get(parameter), parameter.name);
@@ -160,10 +163,19 @@ export class Dispatcher {
       : method.handler(args as never, context as AgentContext);
   }
 
-  #route(parameter: Parameter | undefined, raw: ReadonlyMap<Parameter, unknown>): Agent {
-    const value = parameter && raw.get(parameter);
-    const agentId = parameter ? (parseWire(parameter.schema, value, parameter.name) as string | null) : null;
-    return this.#options.node.agents.getAgent(agentId);
+  /**
+   * To the agent that the call names. One that names a kernel and no agent goes where the kernel is: a 25.17 manager
+   * starts batch jobs that way (spec/rpc-functions.md 1.4; docs/decisions/0009).
+   */
+  #route({ agentId, kernelId }: Served, raw: ReadonlyMap<Parameter, unknown>): Agent {
+    const { agents } = this.#options.node;
+    const id = agentId ? (parseWire(agentId.schema, raw.get(agentId), agentId.name) as string | null) : null;
+    if (id === null && kernelId) {
+      const kernel = kernelId.schema.safeParse(raw.get(kernelId));
+      const owner = kernel.success ? agents.findOwner(kernel.data as KernelId) : undefined;
+      if (owner) return owner;
+    }
+    return agents.getAgent(id);
   }
 
   #onSuccess(served: Served, call: IncomingCall, record: CallRecord): void {

@@ -6,6 +6,8 @@ import type { KernelDescription } from '../kernels/requests.js';
 export interface AgentDirectory {
   /** Null: the default agent. @throws AgentIdNotFoundError */
   getAgent(id: string | null): Agent;
+  /** The agent that has this kernel, in whatever state; undefined: nobody. */
+  findOwner(kernelId: KernelId): Agent | undefined;
   /** Those that run, in configuration order. */
   listAgents(): readonly Agent[];
   /** Null: of every agent. @throws AgentIdNotFoundError */

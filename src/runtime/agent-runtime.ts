@@ -115,6 +115,12 @@ export class AgentRuntime {
     return hosted.started.agent;
   }
 
+  /** The agent that has this kernel, in whatever state; undefined: nobody. */
+  findOwner(kernelId: KernelId): Agent | undefined {
+    const owner = this.kernels.find(kernelId)?.agentId;
+    return owner && this.#hosted.get(owner)?.started.agent;
+  }
+
   /** Descriptions of the kernels of one agent, or with null of every agent. @throws AgentIdNotFoundError */
   listKernels(agentId: string | null): readonly KernelDescription[] {
     const kernels = agentId === null ? this.kernels : this.getAgent(agentId).kernels;

@@ -2,9 +2,11 @@ import { Peer } from '../../../src/callosum/index.js';
 import { createCodec, ImageRef, Uuid } from '../../../src/codec/index.js';
 import { deferred, within } from '../../../src/core/async.js';
 import { RuntimeError, SpleniumError } from '../../../src/core/errors.js';
+import { Kernel } from '../../../src/kernels/kernel.js';
 import type { AgentErrorReport } from '../../../src/rpc/dispatcher.js';
 import { RecordedMetrics } from '../../support/callosum.js';
 import { FakeAgent } from '../../support/fake-agent.js';
+import { kernelRequest } from '../../support/kernel-requests.js';
 import { RecordedLog } from '../../support/recorded-log.js';
 import { startNode } from '../../support/rpc-server.js';
 import type { TestNode } from '../../support/rpc-server.js';
@@ -55,6 +57,19 @@ describe('routing by agent_id', () => {
     await node.call('release_port', args, kwargs);
     expect(one.calls).toEqual([]);
     expect(two.calls).toEqual([{ method: 'releasePort', args: [9] }]);
+  });
+
+  test('a call that names a kernel and no agent goes to the agent that has it', async () => {
+    const [one, two] = twoAgents();
+    const node = await open([one, two]);
+    const kernel = Kernel.requested(two.id, kernelRequest(), 0);
+    two.kernels.add(kernel);
+    const args = [kernel.sessionId, kernel.id, 'make', null];
+    await node.call('trigger_batch_execution', args);
+    expect(two.calls.map(({ method }) => method)).toEqual(['triggerBatchExecution']);
+    await node.call('trigger_batch_execution', args, { agent_id: 'i-one' });
+    await node.call('trigger_batch_execution', [SESSION, KERNEL, 'make', null]);
+    expect(one.calls.map(({ method }) => method)).toEqual(['triggerBatchExecution', 'triggerBatchExecution']);
   });
 
   const message = "Agent 'i-three' not found in this runtime. Available agents: i-one, i-two";
