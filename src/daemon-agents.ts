@@ -21,6 +21,7 @@ import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
 import { SPOKEN_VERSION } from './core/version.js';
 import { ImageNews } from './daemon-images.js';
+import { lockHolders, startCommitReports } from './daemon-reports.js';
 import { startStatistics } from './daemon-statistics.js';
 import type { NodeIdentity } from './daemon-identity.js';
 import type { AgentInfo, EventSink } from './events/catalogue.js';
@@ -119,6 +120,11 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         logger,
         metrics,
         node,
+        commits: {
+          root: config.backend === 'process' ? null : config.paths.imageCommit,
+          timeoutMs: config.api.commitTimeoutMs,
+          holders: await lockHolders(),
+        },
         stateDirectory: join(state.layout.agentsDirectory, agent.id),
         journalDirectory: state.layout.root,
         scalingGroup: agent.config.scalingGroup,
@@ -159,9 +165,11 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         intervalMs: config.heartbeatIntervalMs,
       });
       const statistics = startStatistics({ ...parts, kernels: hosted.kernels });
+      const commits = startCommitReports({ hosted, redis, logger });
       return {
         agent: hosted,
         stop: async () => {
+          await commits.stop();
           await statistics.stop();
           await heartbeat.stop();
           news.stop();

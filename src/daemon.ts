@@ -20,6 +20,7 @@ import { createNodeResources } from './daemon-resources.js';
 import { nodeHealth, openHttpServer } from './daemon-health.js';
 import { identifyNode } from './daemon-identity.js';
 import { Registration } from './daemon-registration.js';
+import { startAbuseReports } from './daemon-reports.js';
 import { openRpcServer } from './daemon-rpc.js';
 import {
   openEventBus,
@@ -160,6 +161,8 @@ export class Daemon {
       logger,
     });
     parts.defer('agents', () => runtime.stop());
+    const abuse = startAbuseReports({ config, agents, runtime, redis, logger });
+    parts.defer('abuse reports', () => abuse.stop());
 
     const registration = new Registration({
       views,

@@ -20,7 +20,7 @@ import type {
 import type { AgentResources, AgentUsage } from '../resources/index.js';
 import type { ExecutionResult } from '../runner/execution.js';
 import type { RunnerLink } from '../runner/link.js';
-import type { Agent, HardwareHealth, ServiceStatus } from './agent.js';
+import type { Agent, HardwareHealth, KernelCommit, ServiceStatus } from './agent.js';
 import { BackgroundTasks } from './background-tasks.js';
 import { BatchJobs } from './batch-jobs.js';
 import { BatchJournal } from './batch-journal.js';
@@ -28,6 +28,7 @@ import { Execution } from './execution.js';
 import { ImagePulls } from './image-pulls.js';
 import { purgeImages } from './image-purges.js';
 import { ImagePushes } from './image-pushes.js';
+import { type CommitSettings, KernelCommits } from './kernel-commits.js';
 import type { PortPool } from './port-pool.js';
 import { RunnerLinks } from './runner-links.js';
 
@@ -46,6 +47,7 @@ export interface HostedAgentParts {
   readonly settings: LifecycleSettings;
   /** For a push of an image; absent: no limit. */
   readonly pushTimeoutMs?: number | null;
+  readonly commits: CommitSettings;
   readonly node: AgentNode;
   /** Where this agent's journals are: `<state>/agents/<id>`. */
   readonly stateDirectory: string;
@@ -79,6 +81,7 @@ export class HostedAgent implements Agent {
   readonly #tasks: BackgroundTasks;
   readonly #pulls: ImagePulls;
   readonly #pushes: ImagePushes;
+  readonly #commits: KernelCommits;
   #scalingGroup: string;
   #isShutDown = false;
 
@@ -123,6 +126,14 @@ export class HostedAgent implements Agent {
       logger,
     });
     this.#tasks = new BackgroundTasks({ agentId, events, logger });
+    this.#commits = new KernelCommits({
+      agentId,
+      settings: parts.commits,
+      registry,
+      backend,
+      tasks: this.#tasks,
+      logger,
+    });
     this.#pulls = new ImagePulls({
       agentId,
       images: backend.images,
@@ -143,6 +154,7 @@ export class HostedAgent implements Agent {
   static async start(parts: HostedAgentParts): Promise<HostedAgent> {
     const agent = new HostedAgent(parts);
     try {
+      await agent.#commits.recover();
       await agent.#lifecycle.recover();
       await agent.#batchJobs.recover();
       await parts.events.publish(agent.id, { name: 'agent_started', reason: 'self-started' });
@@ -248,12 +260,20 @@ export class HostedAgent implements Agent {
     return purgeImages({ images: backend.images, logger }, canonicals, options);
   }
 
-  commit(): Promise<never> {
-    return Promise.reject(new NotImplementedError('commit'));
+  // Async, so that a refusal is a rejection.
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async commit(commit: KernelCommit): ReturnType<Agent['commit']> {
+    return this.#commits.start(commit);
   }
 
-  commitStatus(): Promise<never> {
-    return Promise.reject(new NotImplementedError('get_commit_status'));
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async commitStatus(kernelId: KernelId, subdir: string): ReturnType<Agent['commitStatus']> {
+    return this.#commits.status(kernelId, subdir);
+  }
+
+  /** Kernels with a commit under way. */
+  get committing(): ReadonlySet<KernelId> {
+    return this.#commits.ongoing;
   }
 
   assignPort(): Promise<number> {

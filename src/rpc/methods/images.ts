@@ -79,8 +79,15 @@ export const imageMethods = [
     ],
     returns: backgroundTask,
     repeat: 'unsafe',
-    handler: () => {
-      throw new NotImplementedError('commit');
+    handler: async (args, { agent }) => {
+      const { taskId, path } = await agent.commit({
+        kernelId: args.kernel_id,
+        subdir: args.subdir,
+        canonical: args.canonical,
+        filename: args.filename,
+        extraLabels: args.extra_labels ?? {},
+      });
+      return { bgtask_id: taskId, kernel: args.kernel_id, path };
     },
   }),
   agentMethod({
@@ -92,8 +99,9 @@ export const imageMethods = [
     ],
     returns: z.object({ kernel: text, status: z.enum(['ready', 'ongoing']) }).describe('CommitStatus'),
     repeat: 'safe',
-    handler: () => {
-      throw new NotImplementedError('get_commit_status');
-    },
+    handler: async (args, { agent }) => ({
+      kernel: args.kernel_id,
+      status: await agent.commitStatus(args.kernel_id, args.subdir),
+    }),
   }),
 ] as const;

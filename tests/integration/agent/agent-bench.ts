@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AgentNode, HostedAgent, type HostedAgentParts } from '../../../src/agent/hosted-agent.js';
+import type { CommitSettings } from '../../../src/agent/kernel-commits.js';
 import { PortPool } from '../../../src/agent/port-pool.js';
 import type { KernelBackend } from '../../../src/backends/backend.js';
 import { type Clock, systemClock } from '../../../src/core/clock.js';
@@ -15,6 +16,7 @@ import {
   NodeResources,
   type NodeResourcesOptions,
 } from '../../../src/resources/index.js';
+import { identifyProcess, sameProcess } from '../../../src/runtime/process-identity.js';
 import { RecordedEvents } from '../../support/recorded-events.js';
 import { RecordedLog } from '../../support/recorded-log.js';
 
@@ -27,6 +29,7 @@ export interface AgentBenchOptions {
   readonly resources?: Partial<NodeResourcesOptions>;
   readonly settings?: Partial<LifecycleSettings>;
   readonly node?: Partial<AgentNode>;
+  readonly commits?: Partial<CommitSettings>;
   readonly clock?: Clock;
   readonly events?: EventSink;
   /** Of a bench that was there before: what a daemon finds that starts again. */
@@ -105,6 +108,18 @@ export class AgentBench {
             return Promise.resolve();
           },
           ...options.node,
+        },
+        commits: {
+          root: join(directory, 'commits'),
+          timeoutMs: null,
+          holders: {
+            self: (await identifyProcess(process.pid)) ?? { pid: process.pid, start: null },
+            isAlive: async (holder) => {
+              const now = await identifyProcess(holder.pid);
+              return now !== null && sameProcess(holder, now);
+            },
+          },
+          ...options.commits,
         },
         stateDirectory: AgentBench.stateDirectoryOf(directory, agentId),
         journalDirectory: join(directory, 'state'),
