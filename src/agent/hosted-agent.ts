@@ -1,7 +1,7 @@
 import type { FileListing, KernelBackend, KernelHandle } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
 import { within } from '../core/async.js';
-import { messageOf, NotImplementedError, RuntimeError } from '../core/errors.js';
+import { messageOf, RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { systemClock } from '../../core/clock.js';
-import { CancelledError, messageOf, NotImplementedError } from '../../core/errors.js';
+import { CancelledError, messageOf } from '../../core/errors.js';
 import type { AgentId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
@@ -8,6 +8,7 @@ import type {
   BackendFiles,
   BackendImages,
   BackendNetworks,
+  CommittedImage,
   KernelBackend,
   KernelExit,
   KernelHandle,
@@ -29,6 +30,7 @@ import {
   KernelContainerMissingError,
 } from './errors.js';
 import { isActive, outcomeOf } from './exit-outcome.js';
+import { commitContainer } from './image-commit.js';
 import { DockerImages } from './images.js';
 import {
   adoptedHandle,
@@ -172,8 +174,14 @@ export class DockerBackend implements KernelBackend {
     return this.#engine.logs(handle.containerId, options.maxBytes);
   }
 
-  commit(): Promise<string> {
-    return Promise.reject(new NotImplementedError('commit'));
+  /**
+   * Not through the queue: a kernel's end must not wait for its image.
+   * @throws KernelContainerMissingError, ValueError for a label that cannot be written.
+   */
+  async commit(handle: KernelHandle, image: CommittedImage, signal: AbortSignal): Promise<string> {
+    throwIfCancelled(signal, handle);
+    if ((await this.#find(handle)) === null) throw isMissing(handle);
+    return commitContainer({ engine: this.#engine, images: this.images }, handle, image, signal);
   }
 
   async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {

@@ -39,6 +39,12 @@ export interface RegistryLogin {
   readonly serveraddress: string;
 }
 
+/** What a commit is asked for with (spec/kernel-lifecycle.md 4.2). */
+export interface CommitRequest {
+  readonly query: Readonly<Record<string, string>>;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
 /**
  * The calls to the container engine. Each has a deadline, so that an engine that hangs is an error and not a wait;
  * what comes back is checked. "Not there" and "already so" are answers where the caller may expect them.
@@ -242,6 +248,27 @@ export class Engine {
     await this.#call(`removing image ${name}`, this.#slowMs, [], (abortSignal) =>
       this.#docker.getImage(pathSafe(name)).remove({ ...options, abortSignal }),
     );
+  }
+
+  /** The id of the image that the engine has made of a container. Has no deadline but the signal. */
+  async commit(id: string, { query, body }: CommitRequest, signal: AbortSignal): Promise<string> {
+    const options = { _query: { ...query }, _body: { ...body }, abortSignal: signal };
+    const answer: unknown = await this.#docker
+      .getContainer(id)
+      .commit(options)
+      .catch((error: unknown) => {
+        throw engineFailure('committing a container', error);
+      });
+    return createdSchema.parse(answer).Id;
+  }
+
+  /** The image as a tar archive. Has no deadline but the signal. */
+  async exportImage(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const path = `/images/${id}/get`;
+    const stream = await this.#dial({ path, method: 'GET', abortSignal: signal }).catch((error: unknown) => {
+      throw engineFailure(`exporting image ${id}`, error);
+    });
+    return stream as AsyncIterable<Uint8Array>;
   }
 
   async networkExists(name: string): Promise<boolean> {

@@ -12,6 +12,8 @@ const SESSION_LABEL = 'ai.backend.session-id';
 const AGENT_LABEL = 'ai.backend.agent-id';
 /** The backend's own facts, so that a daemon that knows nothing makes the same handle again. */
 const STATE_LABEL = 'ai.backend.splenium.state';
+/** What makes a container somebody's kernel. */
+export const IDENTITY_LABELS = [OWNER_LABEL, KERNEL_LABEL, SESSION_LABEL, AGENT_LABEL, STATE_LABEL] as const;
 
 export const REPL_IN_PORT = 2000;
 export const REPL_OUT_PORT = 2001;
