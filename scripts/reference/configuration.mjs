@@ -1,6 +1,7 @@
 // Every key of the configuration file.
 import { configKeys } from '../../dist/config/index.js';
 import { isTableDefinition } from '../../dist/config/schema/definition.js';
+import { DUMMY_SCHEMA } from '../../dist/config/schema/dummy.js';
 import { SCHEMA } from '../../dist/config/schema/index.js';
 import { code, parts, table } from './markdown.mjs';
 
@@ -50,6 +51,32 @@ function tableSections(path, definition) {
   ];
 }
 
+/** The second file, which only the dummy backend reads. */
+function dummySections(path, definition) {
+  const inner = Object.entries(definition.keys);
+  const rows = inner.flatMap(([name, key]) =>
+    isTableDefinition(key)
+      ? []
+      : [
+          [
+            code(name),
+            key.doc,
+            key.unit === undefined ? key.parse.expects : `${key.parse.expects} (${key.unit})`,
+            key.default === null ? '' : code(JSON.stringify(key.default)),
+            key.unused ? 'accepted, not used' : '',
+          ],
+        ],
+  );
+  return [
+    ...(rows.length === 0
+      ? []
+      : [`### [${path}]`, definition.doc, table(['key', 'meaning', 'expects', 'default', 'notes'], rows)]),
+    ...inner.flatMap(([name, one]) =>
+      isTableDefinition(one) ? dummySections(path === '' ? name : `${path}.${name}`, one) : [],
+    ),
+  ];
+}
+
 export function page() {
   const top = Object.entries(SCHEMA.keys);
   const loose = top.filter(([, definition]) => !isTableDefinition(definition));
@@ -74,5 +101,9 @@ export function page() {
       ['table', 'meaning', 'expects', 'default', 'environment', 'notes'],
       loose.map(([name]) => keyRow(name, `[${name}]`)),
     ),
+    '## agent.dummy.toml',
+    'A file of its own, in the working directory of the daemon; the dummy backend does not start without it, any other does not read it. An empty ' +
+      'one will do. The value of a range is drawn once, when the daemon starts. `splenium.failure` is ours; the rest is the original’s.',
+    ...dummySections('', DUMMY_SCHEMA),
   );
 }
