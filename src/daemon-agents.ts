@@ -22,6 +22,7 @@ import type { Metrics } from './core/metrics.js';
 import { SPOKEN_VERSION } from './core/version.js';
 import { ImageNews } from './daemon-images.js';
 import { lockHolders, startCommitReports } from './daemon-reports.js';
+import { startAgentLoops } from './daemon-agent-loops.js';
 import { startStatistics } from './daemon-statistics.js';
 import type { NodeIdentity } from './daemon-identity.js';
 import type { AgentInfo, EventSink } from './events/catalogue.js';
@@ -164,12 +165,14 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         logger,
         intervalMs: config.heartbeatIntervalMs,
       });
+      const loops = startAgentLoops({ ...parts, hosted });
       const statistics = startStatistics({ ...parts, kernels: hosted.kernels });
       const commits = startCommitReports({ hosted, redis, logger });
       return {
         agent: hosted,
         stop: async () => {
           await commits.stop();
+          await loops.stop();
           await statistics.stop();
           await heartbeat.stop();
           news.stop();

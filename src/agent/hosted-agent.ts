@@ -29,6 +29,7 @@ import { ImagePulls } from './image-pulls.js';
 import { purgeImages } from './image-purges.js';
 import { ImagePushes } from './image-pushes.js';
 import { type CommitSettings, KernelCommits } from './kernel-commits.js';
+import { PortAudit } from './port-audit.js';
 import type { PortPool } from './port-pool.js';
 import { RunnerLinks } from './runner-links.js';
 
@@ -80,6 +81,7 @@ export class HostedAgent implements Agent {
   readonly #batchJobs: BatchJobs;
   readonly #tasks: BackgroundTasks;
   readonly #pulls: ImagePulls;
+  readonly #portAudit: PortAudit;
   readonly #pushes: ImagePushes;
   readonly #commits: KernelCommits;
   #scalingGroup: string;
@@ -125,6 +127,7 @@ export class HostedAgent implements Agent {
       clock,
       logger,
     });
+    this.#portAudit = new PortAudit({ ports, registry, logger });
     this.#tasks = new BackgroundTasks({ agentId, events, logger });
     this.#commits = new KernelCommits({
       agentId,
@@ -329,7 +332,8 @@ export class HostedAgent implements Agent {
   }
 
   /** See KernelLifecycle. @throws when the backend cannot list its containers. */
-  compareWithBackend(): Promise<SyncReport> {
+  async compareWithBackend(): Promise<SyncReport> {
+    this.#portAudit.round();
     return this.#lifecycle.compareWithBackend();
   }
 
