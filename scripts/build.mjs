@@ -1,4 +1,4 @@
-// Builds the package into dist/: the compiled sources, and the kernel runner as one file of its own.
+// Builds the package into dist/: the compiled sources, and the programs inside a kernel, each as one file of its own.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -10,6 +10,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const kernelRunner = join(root, 'src/kernel-runner/main.ts');
 const bundle = join(dist, 'kernel-runner.mjs');
+/** The first program of a kernel's container, which becomes the runner. */
+const entrypoint = join(root, 'src/kernel-runner/entrypoint/main.ts');
+const entrypointBundle = join(dist, 'kernel-entrypoint.mjs');
 
 /** What the compiler made of sources that are gone; incremental compiling leaves it behind. */
 function removeOrphans() {
@@ -32,15 +35,15 @@ function compile() {
 }
 
 /** zeromq stays outside: its native part cannot be bundled. */
-async function bundleKernelRunner() {
-  if (!existsSync(kernelRunner)) {
-    rmSync(bundle, { force: true });
+async function bundleProgram(source, outfile) {
+  if (!existsSync(source)) {
+    rmSync(outfile, { force: true });
     return;
   }
   await build({
     absWorkingDir: root,
-    entryPoints: [kernelRunner],
-    outfile: bundle,
+    entryPoints: [source],
+    outfile,
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -52,12 +55,13 @@ async function bundleKernelRunner() {
     },
     logLevel: 'warning',
   });
-  chmodSync(bundle, 0o755);
+  chmodSync(outfile, 0o755);
 }
 
 removeOrphans();
 const status = compile();
-await bundleKernelRunner();
+await bundleProgram(kernelRunner, bundle);
+await bundleProgram(entrypoint, entrypointBundle);
 const main = join(dist, 'main.js');
 if (existsSync(main)) chmodSync(main, 0o755);
 process.exitCode = status ?? 1;

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { KernelBackend } from './backends/backend.js';
 import { DockerBackend } from './backends/docker/index.js';
 import { DummyBackend, DummyContainers, type ServeRunner } from './backends/dummy/index.js';
@@ -7,6 +7,7 @@ import { ConfigError, type DaemonConfig, type DummyConfig } from './config/index
 import { systemClock } from './core/clock.js';
 import { InvariantError } from './core/errors.js';
 import type { Logger } from './core/logger.js';
+import { agentSocketsOf } from './daemon-local.js';
 import { FakeRunner } from './kernel-runner/fake-runner.js';
 
 /** What the configuration may ask for and this release does not have. @throws ConfigError */
@@ -64,8 +65,14 @@ function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logge
   const { driver, maxLengthBytes } = config.containerLogs;
   const bridge = config.agents[0]?.alternativeBridge;
   return new DockerBackend({
-    runnerVolume: { root: join(stateRoot, 'runner-volumes'), runnerPath },
+    runnerVolume: {
+      root: join(stateRoot, 'runner-volumes'),
+      runnerPath,
+      // Built beside it.
+      entrypointPath: join(dirname(runnerPath), 'kernel-entrypoint.mjs'),
+    },
     logs: { driver, maxBytes: maxLengthBytes },
+    agentSockets: agentSocketsOf(config),
     ...(bridge == null ? {} : { defaultNetwork: bridge }),
     logger,
   });

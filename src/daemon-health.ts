@@ -3,15 +3,24 @@ import { systemClock } from './core/clock.js';
 import type { Logger } from './core/logger.js';
 import { VERSION } from './core/version.js';
 import type { Registration } from './daemon-registration.js';
+import type { StoreWait } from './daemon-store-wait.js';
 import { HttpServer, type PrometheusMetrics } from './observe/index.js';
 import type { HealthCheck, NodeHealth } from './rpc/node-services.js';
 import type { RedisConnections } from './stores/redis-connections.js';
 
+/** What the health of a node is read from; parts are entered as the start opens them. */
+export interface HealthSources {
+  readonly wait: StoreWait;
+  /** Does the node serve, or is it still starting? */
+  serving: boolean;
+  registration: Registration | null;
+  redis: RedisConnections | null;
+  /** Why events do not leave at present; null when they do. */
+  eventFailure: () => string | null;
+}
+
 /** The state of what the node depends on, as it is known now; asking costs nothing. */
-export function nodeHealth(parts: {
-  readonly redis: RedisConnections | null;
-  readonly registration: Registration;
-}): NodeHealth {
+export function nodeHealth({ wait, serving, registration, redis, eventFailure }: HealthSources): NodeHealth {
   const measuredAtMs = systemClock.nowMs();
   const check = (serviceGroup: string, componentId: string, errorMessage: string | null): HealthCheck => ({
     serviceGroup,
@@ -20,9 +29,13 @@ export function nodeHealth(parts: {
     lastCheckedAtMs: measuredAtMs,
     errorMessage,
   });
+  const starting = wait.waitingFor === null ? 'starting' : `waiting for ${wait.waitingFor}`;
   const checks = [
-    check('etcd', 'etcd', parts.registration.failure),
-    ...(parts.redis ? [check('redis', 'stream', parts.redis.away.get('stream') ?? null)] : []),
+    ...(serving ? [] : [check('agent', 'start', starting)]),
+    ...(registration ? [check('etcd', 'etcd', registration.failure)] : []),
+    ...(redis?.roles ?? []).map((role) =>
+      check('redis', role, redis?.away.get(role) ?? (role === 'stream' ? eventFailure() : null)),
+    ),
   ];
   const status = checks.every(({ isHealthy }) => isHealthy) ? 'ok' : 'degraded';
   return { status, version: VERSION, checks, measuredAtMs };

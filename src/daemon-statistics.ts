@@ -36,6 +36,8 @@ interface StatisticsParts {
 
 const ITEM_TIMEOUT_MS = 2000;
 const METADATA_RETRY_MS = 5000;
+/** In case somebody has emptied Redis without restarting it. */
+const METADATA_REFRESH_MS = 300_000;
 
 /** Measures and publishes what one agent's node and kernels use, until it is stopped. */
 export function startStatistics(parts: StatisticsParts): { stop(): Promise<void> } {
@@ -74,7 +76,7 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
     const container = new KernelStatistics({ ...kernelParts, gauges, sink });
     repeat('statistics of kernels', 'container', schedules.container, () => container.collect());
   }
-  if (sink) {
+  if (sink && redis) {
     if (backend.usageSources) {
       const process = new ProcessStatistics({ ...kernelParts, sink });
       repeat('statistics of processes', 'process', schedules.process, () => process.collect());
@@ -91,7 +93,7 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
           logger,
         }),
       );
-    rounds.push(publishMetadata(sink, resources, logger));
+    rounds.push(publishMetadata(sink, redis, resources, logger));
   }
   return {
     stop: async () => {
@@ -100,16 +102,25 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
   };
 }
 
-/** Once, as soon as Redis takes it. */
-function publishMetadata(sink: RedisStatistics, resources: NodeResources, logger: Logger): Rounds {
-  let written = false;
+/** As soon as Redis takes it, and again whenever it may have forgotten it. */
+function publishMetadata(
+  sink: RedisStatistics,
+  redis: RedisConnections,
+  resources: NodeResources,
+  logger: Logger,
+): Rounds {
+  let writtenIn: number | null = null;
+  let writtenAtMs = 0;
   return new Rounds({
     name: 'descriptions of slots',
     intervalMs: METADATA_RETRY_MS,
     round: async () => {
-      if (written) return;
+      const connection = redis.openings('statistics');
+      const nowMs = systemClock.monotonicMs();
+      if (writtenIn === connection && nowMs - writtenAtMs < METADATA_REFRESH_MS) return;
       await sink.metadata(slotMetadata(resources.slotDescriptions()));
-      written = true;
+      writtenIn = connection;
+      writtenAtMs = nowMs;
     },
     clock: systemClock,
     logger,

@@ -1,65 +1,53 @@
+import { once } from 'node:events';
 import { join } from 'node:path';
-import type { DaemonConfig, LoadedConfig, Overlay } from './config/index.js';
+import { type DaemonConfig, formatHostPort, type LoadedConfig, type Overlay } from './config/index.js';
 import { createCodec } from './codec/index.js';
 import { systemClock } from './core/clock.js';
 import type { DisposalStack } from './core/disposal.js';
-import { messageOf } from './core/errors.js';
 import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
+import type { StoreWait } from './daemon-store-wait.js';
 import type { EventSink } from './events/catalogue.js';
 import { EventEncoder } from './events/event-encoder.js';
 import { LocalEventBus } from './events/local-event-bus.js';
 import { Outbox } from './events/outbox.js';
 import { OutboxLog } from './events/outbox-log.js';
 import type { AgentEtcdView } from './stores/agent-etcd-view.js';
+import { StoreUnavailableError } from './stores/errors.js';
 import { EtcdStore } from './stores/etcd-store.js';
 import { FileStore, fileStorePath } from './stores/file-store.js';
 import type { KeyValueStore } from './stores/key-value-store.js';
 import type { NestedMap } from './stores/nested-map.js';
 import { RedisConnections } from './stores/redis-connections.js';
 import { RedisEvents } from './stores/redis-events.js';
+import { readTlsFiles } from './stores/tls-files.js';
 
-const RETRY_MS = { first: 500, most: 10_000 } as const;
 const OUTBOX_FLUSH_MS = 5000;
 const FIRST_CONNECTION_MS = 2000;
 
-/** etcd, or the file that stands in for it on a machine of its own. */
+/**
+ * etcd, or the file that stands in for it on a machine of its own.
+ * @throws StoreKeyFileError for TLS files that cannot be used.
+ */
 export async function openKeyValueStore(
   config: DaemonConfig,
   stateRoot: string,
   logger: Logger,
 ): Promise<KeyValueStore> {
   if (config.store === 'file') return FileStore.open(fileStorePath(stateRoot), logger);
+  const { addrs, credentials, tls } = config.etcd;
   return new EtcdStore({
-    endpoints: config.etcd.addrs.map(({ host, port }) => `http://${host}:${String(port)}`),
-    credentials: config.etcd.credentials,
+    endpoints: addrs.map((addr) => `${tls ? 'https' : 'http'}://${formatHostPort(addr)}`),
+    credentials,
+    tls: tls && (await readTlsFiles(tls)),
     logger,
   });
 }
 
 /**
- * Repeats until it works: what a store holds is needed before anything else can start. Says so once, then from time
- * to time.
- * @throws the signal's reason when the daemon is told to stop meanwhile.
+ * The configuration with what all nodes share laid over the file (spec/config-and-resources.md 1.5).
+ * @throws StoreUnavailableError as long as nobody has written where Redis is.
  */
-export async function untilAvailable<T>(
-  what: string,
-  attempt: () => Promise<T>,
-  options: { readonly signal: AbortSignal; readonly logger: Logger },
-): Promise<T> {
-  const { signal, logger } = options;
-  for (let waitMs: number = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
-    signal.throwIfAborted();
-    try {
-      return await attempt();
-    } catch (error) {
-      logger.warn('waiting for a store', { what, error: messageOf(error), retryMs: waitMs });
-    }
-    await systemClock.sleep(waitMs, signal);
-  }
-}
-
-/** The configuration with what all nodes share laid over the file (spec/config-and-resources.md 1.5). */
 export async function withSharedConfig(loaded: LoadedConfig, view: AgentEtcdView): Promise<LoadedConfig> {
   const prefixes = [
     'config/redis',
@@ -74,7 +62,13 @@ export async function withSharedConfig(loaded: LoadedConfig, view: AgentEtcdView
       return tree && tree.size > 0 ? [[prefix, plainObject(tree)]] : [];
     }),
   );
-  return loaded.withOverlay(overlay);
+  const shared = loaded.withOverlay(overlay);
+  const { eventBus, redis, etcd } = shared.config;
+  if (eventBus === 'redis' && redis.addr === null && redis.sentinels.length === 0)
+    throw new StoreUnavailableError(
+      `config/redis in etcd (namespace ${etcd.namespace}) has neither addr nor sentinel: is it the manager's namespace?`,
+    );
+  return shared;
 }
 
 const plainObject = (tree: NestedMap): Record<string, unknown> =>
@@ -88,26 +82,24 @@ const plainObject = (tree: NestedMap): Record<string, unknown> =>
  */
 export async function waitForManager(
   view: AgentEtcdView,
-  options: { readonly signal: AbortSignal; readonly logger: Logger },
+  options: { readonly signal: AbortSignal; readonly logger: Logger; readonly wait: StoreWait },
 ): Promise<void> {
-  const { signal, logger } = options;
+  const { signal, logger, wait } = options;
   const appeared = new AbortController();
-  const watch = await view.watchPrefix('nodes/manager', ({ type, ...event }) => {
-    if (type === 'put' && 'value' in event && event.value === 'up') appeared.abort();
-  });
+  const watch = await wait.until('the watch for managers in etcd', () =>
+    view.watchPrefix('nodes/manager', ({ type, ...event }) => {
+      if (type === 'put' && 'value' in event && event.value === 'up') appeared.abort();
+    }),
+  );
   try {
-    if ((await view.getPrefix('nodes/manager')).size > 0) return;
+    const found = await wait.until('the list of managers in etcd', () => view.getPrefix('nodes/manager'));
+    if (found.size > 0) return;
     logger.info('waiting for a manager to register in the store');
-    await new Promise<void>((resolve, reject) => {
-      appeared.signal.addEventListener('abort', () => {
-        resolve();
-      });
-      signal.addEventListener('abort', () => {
-        reject(signal.reason as Error);
-      });
-      if (appeared.signal.aborted) resolve();
-      if (signal.aborted) reject(signal.reason as Error);
+    const either = AbortSignal.any([appeared.signal, signal]);
+    await wait.during('a manager to register in etcd', async () => {
+      if (!either.aborted) await once(either, 'abort');
     });
+    signal.throwIfAborted();
   } finally {
     await watch.close();
   }
@@ -115,40 +107,56 @@ export async function waitForManager(
 
 export interface EventBus {
   readonly events: EventSink;
+  /** Why events do not leave at present; null when they do. */
+  readonly failure: () => string | null;
   /** The connections it goes over; null for the local bus. */
   readonly redis: RedisConnections | null;
 }
 
-/** Where events go: Redis through the durable outbox, or this process alone. */
+/**
+ * Where events go: Redis through the durable outbox, or this process alone. Without a deadline for the start, a Redis
+ * that is away holds up nothing: kernels of an earlier run are served, and events wait in the outbox.
+ * @throws StoreUnavailableError when there is a deadline and it passes.
+ */
 export async function openEventBus(options: {
   readonly config: DaemonConfig;
   readonly stateRoot: string;
   readonly parts: DisposalStack;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly wait: StoreWait;
 }): Promise<EventBus> {
-  const { config, stateRoot, parts, logger, metrics } = options;
-  if (config.eventBus === 'local') return { events: new LocalEventBus({ clock: systemClock }), redis: null };
+  const { config, stateRoot, parts, logger, metrics, wait } = options;
+  if (config.eventBus === 'local')
+    return { events: new LocalEventBus({ clock: systemClock }), failure: () => null, redis: null };
   const redis = new RedisConnections({
     targetOf: (role) => config.redis.overrides[role] ?? config.redis,
     logger,
+    metrics,
+    checkIntervalMs: config.stores.checkIntervalMs,
   });
   parts.defer('redis', () => redis.close());
-  await redis.whenReady('stream', FIRST_CONNECTION_MS);
-  const { log, entries } = await OutboxLog.open(join(stateRoot, 'outbox.log'), logger);
+  if (wait.leftMs === null) await wait.during('redis', () => redis.whenReady('stream', FIRST_CONNECTION_MS));
+  else
+    await wait.until('redis', async () => {
+      if (await redis.whenReady('stream', FIRST_CONNECTION_MS)) return;
+      throw new StoreUnavailableError(redis.away.get('stream') ?? 'no answer');
+    });
+  const { log, entries, delivered } = await OutboxLog.open(join(stateRoot, 'outbox.log'), logger);
   const outbox = new Outbox({
     encoder: new EventEncoder({
       managerVersion: config.managerVersion,
       codec: createCodec({ dialect: config.managerVersion === '25.17' ? '25.17' : '26.8' }),
     }),
-    transport: new RedisEvents(() => redis.client('stream')),
+    transport: new RedisEvents({ client: () => redis.client('stream'), logger }),
     log,
     entries,
+    delivered,
     limits: config.outbox,
     clock: systemClock,
     logger,
     metrics,
   });
   parts.defer('outbox', () => outbox.close(OUTBOX_FLUSH_MS));
-  return { events: outbox, redis };
+  return { events: outbox, failure: () => outbox.failure, redis };
 }

@@ -17,7 +17,7 @@ import { agentFactory, hostsOf, identifyAgents } from './daemon-agents.js';
 import { openBackend, refuseUnbuiltBackend } from './daemon-backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './daemon-keys.js';
 import { createNodeResources } from './daemon-resources.js';
-import { nodeHealth, openHttpServer } from './daemon-health.js';
+import { type HealthSources, nodeHealth, openHttpServer } from './daemon-health.js';
 import { identifyNode } from './daemon-identity.js';
 import { Registration } from './daemon-registration.js';
 import { startAbuseReports } from './daemon-reports.js';
@@ -25,11 +25,11 @@ import { openRpcServer } from './daemon-rpc.js';
 import {
   openEventBus,
   openKeyValueStore,
-  untilAvailable,
   waitForManager,
   withSharedConfig,
 } from './daemon-stores.js';
 import type { PrometheusMetrics } from './observe/index.js';
+import { StoreWait } from './daemon-store-wait.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentRPCServer } from './rpc/server.js';
 import { AgentRuntime } from './runtime/agent-runtime.js';
@@ -99,18 +99,30 @@ export class Daemon {
     const agents = await identifyAgents(local, state);
     const store = await openKeyValueStore(local, state.layout.root, logger);
     parts.defer('key-value store', () => store.close());
+    const wait = new StoreWait({
+      signal,
+      deadlineMs: local.stores.startDeadlineMs,
+      clock: systemClock,
+      logger,
+    });
+    const sources: HealthSources = {
+      wait,
+      serving: false,
+      registration: null,
+      redis: null,
+      eventFailure: () => null,
+    };
+    const health = () => nodeHealth(sources);
+    // First of all: it tells what a start waits for.
+    const http = await openHttpServer({ config: local, health, metrics, logger });
+    if (http) parts.defer('HTTP service', () => http.close());
     const views = agents.map(({ id, config }) => ({
       id,
       view: viewOf(store, local, id, () => config.scalingGroup),
     }));
     const nodeView = views[0]?.view ?? viewOf(store, local, 'none', () => 'default');
-    const { config, warnings } = await untilAvailable(
-      'shared configuration',
-      () => withSharedConfig(options.loaded, nodeView),
-      {
-        signal,
-        logger,
-      },
+    const { config, warnings } = await wait.until('shared configuration in etcd', () =>
+      withSharedConfig(options.loaded, nodeView),
     );
     if (warnings.length > options.loaded.warnings.length)
       logger.warn('shared configuration', { warnings: formatProblems(warnings) });
@@ -126,14 +138,16 @@ export class Daemon {
         keys.close();
       });
     const identity = await identifyNode({ ...options, config });
-    const hosts = await hostsOf(config, nodeView, identity);
+    const hosts = await wait.until('network configuration in etcd', () =>
+      hostsOf(config, nodeView, identity),
+    );
     if (config.store === 'etcd' && !config.skipManagerDetection)
-      await waitForManager(nodeView, { signal, logger });
+      await waitForManager(nodeView, { signal, logger, wait });
     const resources = await createNodeResources({ ...options, config, dummy, agents });
     parts.defer('resources', () => resources.close());
     const backend = await openBackend({ ...options, config, dummy, stateRoot: state.layout.root });
     parts.defer('backend', () => backend.close());
-    const { events, redis } = await openEventBus({
+    const { events, redis, failure } = await openEventBus({
       config,
       stateRoot: state.layout.root,
       parts,
@@ -147,7 +161,10 @@ export class Daemon {
           ...options,
           config,
           agent,
+      wait,
           identity,
+    sources.redis = redis;
+    sources.eventFailure = failure;
           hosts,
           state,
           backend,
@@ -171,7 +188,6 @@ export class Daemon {
       logger,
     });
     await registration.announce('starting');
-    const health = () => nodeHealth({ redis, registration });
     const server = await openRpcServer({
       config,
       runtime,
@@ -180,15 +196,19 @@ export class Daemon {
       events,
       hosts,
       health,
+      checkIntervalMs: config.store === 'etcd' ? config.stores.checkIntervalMs : null,
+      clock: systemClock,
       logger,
       metrics,
+      metrics,
+    parts.defer('registration', () => registration.close());
+    sources.registration = registration;
     });
     parts.defer('RPC socket', () => server.close({ drainMs: DRAIN_MS }));
     if (keys)
       await verifyCurveRefusesStrangers({ endpoint: server.endpoint, serverPublicKey: keys.publicKey });
     await registration.announce('running');
-    const http = await openHttpServer({ config, health, metrics, logger });
-    if (http) parts.defer('HTTP service', () => http.close());
+    sources.serving = true;
     await state.publishEndpoint({
       rpcAddress: connectable(server.endpoint),
       serverPublicKey: keys?.publicKey ?? null,

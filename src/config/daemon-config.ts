@@ -9,6 +9,7 @@ import type {
   ConfigView,
   CoredumpConfig,
   DaemonConfig,
+  EtcdTlsConfig,
   LimitsConfig,
   LoggingConfig,
   RedisConfig,
@@ -50,8 +51,13 @@ export function compileDaemon(
       namespace: values.get('etcd.namespace'),
       addrs: etcdAddrs,
       credentials: credentialsOf(values),
+      tls: etcdTlsOf(values, input),
     },
     redis: redisOf(values),
+    stores: {
+      startDeadlineMs: milliseconds(values.get('splenium.store-start-deadline-sec')),
+      checkIntervalMs: values.get('splenium.store-check-interval-sec') * 1000,
+    },
     agentStartFailure: values.get('splenium.agent-start-failure'),
     debugEnabled: values.get('debug.enabled'),
     debug: {
@@ -144,6 +150,14 @@ function credentialsOf(values: EffectiveValues) {
   return user === '' || password === '' ? null : { user, password };
 }
 
+function etcdTlsOf(values: EffectiveValues, input: ConfigInput): EtcdTlsConfig | null {
+  const caFile = absoluteOrNull(values.get('splenium.etcd-tls.ca'), input);
+  const certFile = absoluteOrNull(values.get('splenium.etcd-tls.cert'), input);
+  const keyFile = absoluteOrNull(values.get('splenium.etcd-tls.key'), input);
+  if (caFile === null) return null;
+  return { caFile, client: certFile === null || keyFile === null ? null : { certFile, keyFile } };
+}
+
 function redisOf(values: EffectiveValues): RedisConfig {
   return {
     addr: values.get('redis.addr'),
@@ -151,6 +165,7 @@ function redisOf(values: EffectiveValues): RedisConfig {
     serviceName: values.get('redis.service-name'),
     user: values.get('redis.user') || null,
     password: values.get('redis.password') || null,
+    sentinelPassword: values.get('redis.sentinel-password') || null,
     requestTimeoutMs: values.get('redis.request-timeout'),
     useTls: values.get('redis.use-tls'),
     tlsSkipVerify: values.get('redis.tls-skip-verify'),

@@ -168,6 +168,34 @@ const ignoredCredentials: Check = {
   },
 };
 
+/** A certificate is nothing without its key, and neither is used without an authority to check etcd by. */
+const etcdTls: Check = {
+  needs: ['splenium.etcd-tls.ca', 'splenium.etcd-tls.cert', 'splenium.etcd-tls.key'],
+  *run(context) {
+    const isGiven = (name: 'ca' | 'cert' | 'key') => context.shared.get(`splenium.etcd-tls.${name}`) !== null;
+    for (const [one, other] of [
+      ['cert', 'key'],
+      ['key', 'cert'],
+      ['cert', 'ca'],
+    ] as const)
+      if (isGiven(one) && !isGiven(other))
+        yield problem(context, `splenium.etcd-tls.${one}`, `needs splenium.etcd-tls.${other} beside it`);
+  },
+};
+
+/** Sentinels know masters by name only. */
+const sentinelName: Check = {
+  needs: ['redis.sentinel', 'redis.service-name', 'redis.override-configs'],
+  *run(context) {
+    const { shared } = context;
+    if ((shared.get('redis.sentinel') ?? []).length > 0 && !shared.get('redis.service-name'))
+      yield problem(context, 'redis.sentinel', 'needs redis.service-name, the name of the master');
+    for (const [role, server] of Object.entries(shared.get('redis.override-configs')))
+      if (server.sentinels.length > 0 && !server.serviceName)
+        yield problem(context, 'redis.override-configs', `${role}: sentinel needs service-name`);
+  },
+};
+
 /** Bounds of one caller that reach those of all let one caller shut the others out. */
 const limits: Check = {
   needs: [
@@ -213,6 +241,8 @@ export const NODE_CHECKS: readonly Check[] = [
   plaintext,
   addresses,
   stores,
+  etcdTls,
+  sentinelName,
   pluginLists,
   logDrivers,
   coredump,

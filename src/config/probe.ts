@@ -169,8 +169,12 @@ async function probeDirectory(key: string, path: string): Promise<ProbeFinding> 
   }
 }
 
-function probeKeys({ rpc }: DaemonConfig): Promise<ProbeFinding>[] {
+function probeKeys({ rpc, etcd }: DaemonConfig): Promise<ProbeFinding>[] {
   return [
+    ...(etcd.tls ? [probeKeyFile(etcd.tls.caFile, false)] : []),
+    ...(etcd.tls?.client
+      ? [probeKeyFile(etcd.tls.client.certFile, false), probeKeyFile(etcd.tls.client.keyFile, true)]
+      : []),
     ...(rpc.agentKeypairFile === null ? [] : [probeKeyFile(rpc.agentKeypairFile, true)]),
     ...(rpc.managerPublicKeyFile === null ? [] : [probeKeyFile(rpc.managerPublicKeyFile, false)]),
     ...(rpc.acceptedManagerKeysDir === null

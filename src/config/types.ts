@@ -17,6 +17,7 @@ export interface DaemonConfig {
   readonly etcd: EtcdConfig;
   /** From `[redis]`, or from etcd `config/redis` once overlaid. */
   readonly redis: RedisConfig;
+  readonly stores: StoresConfig;
   readonly agentStartFailure: 'abort' | 'continue';
   /** `--debug`, else `debug.enabled`. */
   readonly debugEnabled: boolean;
@@ -92,6 +93,21 @@ export interface EtcdConfig {
   readonly addrs: readonly HostPort[];
   /** Only when both halves are given and not empty. */
   readonly credentials: { readonly user: string; readonly password: string } | null;
+  /** Null: plain text. */
+  readonly tls: EtcdTlsConfig | null;
+}
+
+/** Paths of PEM files. */
+export interface EtcdTlsConfig {
+  readonly caFile: string;
+  /** Both or none. */
+  readonly client: { readonly certFile: string; readonly keyFile: string } | null;
+}
+
+export interface StoresConfig {
+  /** How long a start waits for etcd and Redis; null: without limit for etcd, not at all for Redis. */
+  readonly startDeadlineMs: number | null;
+  readonly checkIntervalMs: number;
 }
 
 export interface RedisServer {
@@ -101,7 +117,9 @@ export interface RedisServer {
   readonly serviceName: string | null;
   readonly user: string | null;
   readonly password: string | null;
-  /** Null: no limit. */
+  /** Of the sentinels; null: the same. */
+  readonly sentinelPassword: string | null;
+  /** Of one command; null or 0: what the store finds right. */
   readonly requestTimeoutMs: number | null;
   readonly useTls: boolean;
   readonly tlsSkipVerify: boolean;

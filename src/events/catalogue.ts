@@ -132,7 +132,10 @@ export type BackgroundTaskEvent =
 export interface EventSink {
   /**
    * Takes the event over. Resolves once it can no longer be lost: for a lifecycle event, when it is on disk where
-   * the implementation is durable. Never rejects because the other side is away.
+   * the implementation is durable. Never rejects because the other side is away, only if the disk fails as well.
+   *
+   * `occurrence` names what happened, once and for all: under a name that was published before, also by an earlier
+   * process, nothing is published again.
    */
-  publish(source: AgentId, event: AgentEvent): Promise<void>;
+  publish(source: AgentId, event: AgentEvent, occurrence?: string): Promise<void>;
 }

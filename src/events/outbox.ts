@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { deferred, within } from '../core/async.js';
 import type { Clock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
@@ -5,6 +7,7 @@ import type { Logger } from '../core/logger.js';
 import type { Counter, Gauge, Metrics } from '../core/metrics.js';
 import type { AgentEvent, EventSink } from './catalogue.js';
 import type { EventEncoder, StreamField } from './event-encoder.js';
+import { EventNotKeptError } from './errors.js';
 import type { EventTransport } from './event-transport.js';
 import type { OutboxLog } from './outbox-log.js';
 import { EVENT_KINDS, type Importance } from './wire/delivery.js';
@@ -12,6 +15,10 @@ import { EVENT_KINDS, type Importance } from './wire/delivery.js';
 export interface OutboxEntry {
   /** Counts up; also across restarts of the daemon. */
   readonly id: number;
+  /** `EventDelivery.token`. */
+  readonly token: string;
+  /** The occurrence that it tells of, where the publisher named it. */
+  readonly occurrence: string | null;
   readonly createdAtMs: number;
   readonly importance: Importance;
   readonly name: string;
@@ -33,6 +40,8 @@ interface OutboxParts {
   readonly log: OutboxLog;
   /** What an earlier process left, from `OutboxLog.open`. */
   readonly entries: readonly OutboxEntry[];
+  /** Occurrences that an earlier process has delivered, oldest first. */
+  readonly delivered: readonly string[];
   readonly limits: OutboxLimits;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -41,14 +50,25 @@ interface OutboxParts {
 
 const RETRY_MS = { first: 100, most: 5000 } as const;
 
+/** How long the publisher of an event that the disk refuses waits for it to leave. */
+const KEEP_WAIT_MS = 5000;
+
+/** Delivered occurrences that are remembered: more than an agent's recovery can ask about. */
+const REMEMBERED_OCCURRENCES = 10_000;
+
 /** Each tells all that there is to tell: one that still waits is worthless once the next one is there. */
 const REPLACEABLE: ReadonlySet<string> = new Set(['agent_heartbeat', 'agent_status_heartbeat']);
+
+/** Not worth failing a start or a stop of the agent. */
+const MAY_BE_LOST: ReadonlySet<string> = new Set(['agent_started', 'agent_terminated']);
 
 /**
  * The way out for events: lifecycle events are on disk before `publish` resolves, everything leaves in the order in
  * which it came, and a manager's store that is away only delays (design, decision 9). A report (heartbeat, progress)
  * lives in memory alone: the next one replaces it. At a bound, reports go first; a lifecycle event that must go is
  * counted and logged, each by name.
+ *
+ * Where the disk refuses an event, `publish` waits until the store has it instead, and rejects if neither takes it.
  */
 export class Outbox implements EventSink {
   readonly #parts: OutboxParts;
@@ -57,6 +77,11 @@ export class Outbox implements EventSink {
   readonly #delivered: Counter;
   readonly #length: Gauge;
   readonly #stop = new AbortController();
+  /** Delivered occurrences, oldest first. */
+  readonly #occurrences: Set<string>;
+  /** Lifecycle entries that the disk has refused so far -> resolves once they need it no more. */
+  readonly #unkept = new Map<OutboxEntry, { readonly promise: Promise<void>; resolve(): void }>();
+  #failure: string | null = null;
   #bytes: number;
   #lastId: number;
   #delivering: Promise<void> | undefined;
@@ -64,6 +89,7 @@ export class Outbox implements EventSink {
   constructor(parts: OutboxParts) {
     this.#parts = parts;
     this.#queue = [...parts.entries];
+    this.#occurrences = new Set(parts.delivered.slice(-REMEMBERED_OCCURRENCES));
     this.#bytes = this.#queue.reduce((sum, entry) => sum + sizeOf(entry), 0);
     this.#lastId = this.#queue.reduce((highest, { id }) => Math.max(highest, id), 0);
     this.#dropped = parts.metrics.counter({
@@ -88,14 +114,23 @@ export class Outbox implements EventSink {
     return this.#queue.length;
   }
 
-  async publish(source: AgentId, event: AgentEvent): Promise<void> {
+  /** Why the event store takes nothing at present; null when it does. */
+  get failure(): string | null {
+    return this.#failure;
+  }
+
+  /** @throws EventNotKeptError when neither the disk nor the store takes a lifecycle event; it stays in memory. */
+  async publish(source: AgentId, event: AgentEvent, occurrence?: string): Promise<void> {
     if (this.#stop.signal.aborted) return;
+    if (occurrence !== undefined && this.#isKnown(occurrence)) return;
     const encoded = this.#parts.encoder.encode(source, event);
     if (!encoded) return;
     this.#lastId += 1;
     const { importance } = EVENT_KINDS[event.name];
     const entry: OutboxEntry = {
       id: this.#lastId,
+      token: occurrence ?? randomUUID(),
+      occurrence: occurrence ?? null,
       createdAtMs: this.#parts.clock.nowMs(),
       importance,
       name: event.name,
@@ -109,12 +144,53 @@ export class Outbox implements EventSink {
     this.#bytes += sizeOf(entry);
     this.#enforceLimits();
     this.#length.set(this.#queue.length);
-    try {
-      if (importance === 'lifecycle') await this.#parts.log.put(entry);
-    } catch {
-      // A full disk must not stop kernels; the event still leaves from memory, and the log has said so.
-    }
+    const kept = importance === 'lifecycle' ? this.#keep(entry) : null;
     this.#wake();
+    await kept;
+  }
+
+  #isKnown(occurrence: string): boolean {
+    return this.#occurrences.has(occurrence) || this.#queue.some((entry) => entry.occurrence === occurrence);
+  }
+
+  /** On disk, or gone to the store: then it can no longer be lost. */
+  async #keep(entry: OutboxEntry): Promise<void> {
+    if (await this.#put(entry)) return;
+    if (!this.#queue.includes(entry)) return;
+    const safe = deferred<undefined>();
+    this.#unkept.set(entry, {
+      promise: safe.promise,
+      resolve: () => {
+        safe.resolve(undefined);
+      },
+    });
+    if (MAY_BE_LOST.has(entry.name)) return;
+    await within(safe.promise, { timeoutMs: KEEP_WAIT_MS, what: entry.name }).catch(() => {
+      throw new EventNotKeptError(
+        `${entry.name} of agent ${entry.source} is only in memory: the outbox cannot be written and the event store ` +
+          'takes nothing; make room in the state directory',
+        { retryable: true, details: { event: entry.name } },
+      );
+    });
+  }
+
+  /** Was it possible? The log has said why not. */
+  async #put(entry: OutboxEntry): Promise<boolean> {
+    try {
+      await this.#parts.log.put(entry);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** There may be room on the disk again. */
+  async #keepLate(): Promise<void> {
+    for (const [entry, safe] of this.#unkept) {
+      if (!(await this.#put(entry))) return;
+      this.#unkept.delete(entry);
+      safe.resolve();
+    }
   }
 
   /** Resolves once everything queued has left, or the time is up; what is left stays on disk. */
@@ -137,31 +213,42 @@ export class Outbox implements EventSink {
 
   async #deliverAll(): Promise<void> {
     let retryMs: number = RETRY_MS.first;
-    /** The entry whose anycast half has arrived: only its broadcast half is repeated. */
-    let halfDelivered = 0;
     for (let entry = this.#queue[0]; entry; entry = this.#queue[0]) {
       if (this.#stop.signal.aborted) return;
+      const { token, anycast, broadcast, cacheKey, importance } = entry;
       try {
-        if (entry.anycast && halfDelivered !== entry.id) {
-          await this.#parts.transport.anycast(entry.anycast);
-          halfDelivered = entry.id;
-        }
-        if (entry.broadcast !== null) await this.#parts.transport.broadcast(entry.broadcast, entry.cacheKey);
+        await this.#parts.transport.deliver({
+          ...{ token, anycast, broadcast, cacheKey },
+          once: importance === 'lifecycle',
+        });
       } catch (error) {
+        this.#failure = messageOf(error);
         if (retryMs === RETRY_MS.first)
           this.#parts.logger.warn('events cannot be delivered; trying on', {
             waiting: this.#queue.length,
-            error: messageOf(error),
+            error: this.#failure,
           });
+        await this.#keepLate();
         await this.#parts.clock.sleep(retryMs, this.#stop.signal).catch(() => undefined);
         retryMs = Math.min(retryMs * 2, RETRY_MS.most);
         this.#enforceLimits();
         continue;
       }
-      if (retryMs !== RETRY_MS.first) this.#parts.logger.info('events are delivered again');
+      if (this.#failure !== null) this.#parts.logger.info('events are delivered again');
+      this.#failure = null;
       retryMs = RETRY_MS.first;
       this.#delivered.increment({ event: entry.name });
+      this.#remember(entry);
       await this.#remove(entry);
+    }
+  }
+
+  #remember({ occurrence }: OutboxEntry): void {
+    if (occurrence === null) return;
+    this.#occurrences.add(occurrence);
+    for (const oldest of this.#occurrences) {
+      if (this.#occurrences.size <= REMEMBERED_OCCURRENCES) return;
+      this.#occurrences.delete(oldest);
     }
   }
 
@@ -173,11 +260,16 @@ export class Outbox implements EventSink {
     this.#bytes -= sizeOf(entry);
     this.#length.set(this.#queue.length);
     if (entry.importance !== 'lifecycle') return;
+    this.#unkept.get(entry)?.resolve();
+    this.#unkept.delete(entry);
     const { log } = this.#parts;
-    await log.done(entry.id).catch(() => undefined);
+    await log.done(entry).catch(() => undefined);
     if (log.wantsRewrite)
       await log
-        .rewrite(this.#queue.filter(({ importance }) => importance === 'lifecycle'))
+        .rewrite(
+          this.#queue.filter(({ importance }) => importance === 'lifecycle'),
+          [...this.#occurrences],
+        )
         .catch(() => undefined);
   }
 

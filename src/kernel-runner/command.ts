@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from './complaint.js';
 import { OutputPump } from './output.js';
-import { closeWriteEnds, openPipes } from './pipes.js';
+import { closeWriteEnds } from './pipes.js';
 import { signalGroup } from './process-groups.js';
 import type { RuntimeParts } from './runtimes/interpreter.js';
 import { exitCodeOf } from './runtimes/runtime.js';
@@ -29,13 +29,13 @@ export class CommandRunner {
    * with -1, and says why on stderr.
    */
   async run(argv: readonly string[], extra: Readonly<Record<string, string>>): Promise<number> {
-    const { sink, groups, work, environment, privateDirectory } = this.#parts;
+    const { sink, groups, work, environment } = this.#parts;
     const [command, ...args] = argv;
     if (command === undefined) return 0;
     this.#running = true;
     this.#interruptedEarly = false;
     try {
-      const pipes = await openPipes(privateDirectory, 2);
+      const pipes = await this.#parts.pipes.open(2);
       const [out, err] = pipes;
       if (!out || !err) return FAILED_IN_RUNNER;
       const child = spawn(command, args, {

@@ -11,6 +11,7 @@ import { parseOptions, USAGE, UsageError } from './options.js';
 import type { RunnerOptions } from './options.js';
 import { Outgoing } from './outgoing.js';
 import { OutputSink } from './output.js';
+import { PipeMaker } from './pipes.js';
 import { ProcessGroups } from './process-groups.js';
 import { KernelRunner } from './runner.js';
 import { appRuntime } from './runtimes/app.js';
@@ -70,7 +71,8 @@ async function serve(options: RunnerOptions): Promise<number> {
   const sink = new OutputSink(outgoing, { stdout: process.stdout, stderr: process.stderr });
   const groups = new ProcessGroups(privateDirectory);
   const environment = () => currentEnvironment(work, config);
-  const parts: RuntimeParts = { sink, groups, privateDirectory, work, environment };
+  const pipes = new PipeMaker(privateDirectory);
+  const parts: RuntimeParts = { sink, groups, pipes, privateDirectory, work, environment };
   const runtime = makeRuntime(options, parts);
   const inputs = new InputRequests((prompt) => {
     const payload = prompt ? jsonPayload({ is_password: prompt.isPassword }) : NO_PAYLOAD;

@@ -38,6 +38,11 @@ export class AgentEtcdView {
     return null;
   }
 
+  /** Of the node's own keys alone: what other scopes hold under this key does not stand in. */
+  getOwn(key: string): Promise<string | null> {
+    return this.#store.get(this.#physical(key, 'node'));
+  }
+
   /** Trees of all scopes, merged at their top level only: a narrower scope replaces the whole subtree. */
   async getPrefix(prefix: string, scope: Scope = 'node'): Promise<NestedMap> {
     const trees = await Promise.all(

@@ -11,3 +11,9 @@ export class StoreCorruptError extends SpleniumError {
   override readonly code = 'STORE_CORRUPT';
   override readonly pythonName = 'RuntimeError';
 }
+
+/** A certificate or key for a store cannot be used: the message names the file and what to do. */
+export class StoreKeyFileError extends SpleniumError {
+  override readonly code = 'STORE_KEY_FILE';
+  override readonly pythonName = 'PermissionError';
+}

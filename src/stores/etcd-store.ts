@@ -1,25 +1,31 @@
 import { Etcd3, type IOptions } from 'etcd3';
+import { within } from '../core/async.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { StoreUnavailableError } from './errors.js';
 import { EtcdWatch } from './etcd-watch.js';
 import type { KeyChange, KeyEvent, KeyValue, KeyValueStore, KeyWatch } from './key-value-store.js';
+import type { TlsMaterial } from './tls-files.js';
 
 export interface EtcdStoreOptions {
   /** `http://host:port`, all members of one cluster. */
   readonly endpoints: readonly string[];
   readonly credentials?: { readonly user: string; readonly password: string } | null;
-  /** Present: TLS, with this authority and optionally a client certificate, all PEM. */
-  readonly tls?: { readonly ca: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+  /** Absent: plain text. */
+  readonly tls?: TlsMaterial | null;
   /** For one operation; default 5000. */
   readonly timeoutMs?: number;
   readonly logger: Logger;
 }
 
+/** Notices a member that is gone without a word, while a watch is open. etcd refuses a pace below five seconds. */
+const KEEPALIVE = { 'grpc.keepalive_time_ms': 30_000, 'grpc.keepalive_timeout_ms': 10_000 } as const;
+
 /** etcd v3 through one client for the process (spec/events-and-stores.md 1). */
 export class EtcdStore implements KeyValueStore {
   readonly #client: Etcd3;
   readonly #endpoints: string;
+  readonly #timeoutMs: number;
   readonly #logger: Logger;
   readonly #watches = new Set<EtcdWatch>();
   #closed = false;
@@ -29,6 +35,7 @@ export class EtcdStore implements KeyValueStore {
     const clientOptions: IOptions = {
       hosts: [...options.endpoints],
       dialTimeout: timeoutMs,
+      grpcOptions: KEEPALIVE,
       defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + timeoutMs }),
     };
     const { credentials, tls } = options;
@@ -36,10 +43,11 @@ export class EtcdStore implements KeyValueStore {
     if (tls)
       clientOptions.credentials = {
         rootCertificate: tls.ca,
-        ...(tls.key && tls.cert ? { privateKey: tls.key, certChain: tls.cert } : {}),
+        ...(tls.client ? { privateKey: tls.client.key, certChain: tls.client.cert } : {}),
       };
     this.#client = new Etcd3(clientOptions);
     this.#endpoints = options.endpoints.join(', ');
+    this.#timeoutMs = timeoutMs;
     this.#logger = options.logger;
   }
 
@@ -98,7 +106,8 @@ export class EtcdStore implements KeyValueStore {
 
   async #attempt<T>(operation: () => Promise<T>): Promise<T> {
     try {
-      return await operation();
+      // The library tries again by itself, each time with a limit of its own.
+      return await within(operation(), { timeoutMs: 2 * this.#timeoutMs, what: 'etcd' });
     } catch (error) {
       throw new StoreUnavailableError(`etcd at ${this.#endpoints}: ${messageOf(error)}`, {
         cause: error,

@@ -1,8 +1,10 @@
 import type { Etcd3, Watcher } from 'etcd3';
+import { within } from '../core/async.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { KeyEvent, KeyValue } from './key-value-store.js';
 
+const CANCEL_MS = 1000;
 const RETRY_MS = { first: 500, most: 30_000 } as const;
 
 /**
@@ -47,6 +49,8 @@ export class EtcdWatch {
   }
 
   async #open(onListed: (pairs: readonly KeyValue[]) => void): Promise<void> {
+    // A cheap call first: it renews the token of a login that etcd has forgotten, which a watch would not.
+    await this.#client.get(this.#prefix).exists();
     const watcher = await this.#client.watch().prefix(this.#prefix).create();
     if (this.#closed) {
       await watcher.cancel();
@@ -102,7 +106,10 @@ export class EtcdWatch {
     watcher?.removeAllListeners();
     // An 'error' without a listener would end the process.
     watcher?.on('error', () => undefined);
-    await watcher?.cancel().catch(() => undefined);
+    // A member that is frozen never confirms it.
+    const cancelled = watcher?.cancel().catch(() => undefined);
+    if (cancelled)
+      await within(cancelled, { timeoutMs: CANCEL_MS, what: 'the end of a watch' }).catch(() => undefined);
   }
 
   #reconcile(pairs: readonly KeyValue[]): void {

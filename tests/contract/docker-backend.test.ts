@@ -2,6 +2,7 @@ import { buildRunnerVolume } from '../../src/backends/docker/index.js';
 import { DockerBackendHarness } from '../support/docker-backend.js';
 import { describeWithEngine } from '../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../support/docker-images.js';
+import { bundleEntrypoint } from '../support/entrypoint-bundle.js';
 import { STUB_RUNNER } from '../support/stub-runner.js';
 import { describeBackendFiles } from './backend-files.contract.js';
 import { describeBackend } from './backend.contract.js';
@@ -11,8 +12,9 @@ await describeWithEngine('on a real engine', (engine) => {
 
   beforeAll(async () => {
     await engine.importImage(await busyboxRoot(), BUSYBOX_IMAGE);
-    volume = (await buildRunnerVolume({ root: `${engine.directory}/volumes`, runnerPath: STUB_RUNNER }))
-      .directory;
+    const entrypointPath = await bundleEntrypoint(engine.directory);
+    const root = `${engine.directory}/volumes`;
+    volume = (await buildRunnerVolume({ root, runnerPath: STUB_RUNNER, entrypointPath })).directory;
   }, 120_000);
 
   describeBackend('docker', () => DockerBackendHarness.make({ engine, volume }));

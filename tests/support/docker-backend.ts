@@ -73,7 +73,8 @@ export class DockerBackendHarness implements BackendHarness {
       labels: {},
       hostname: 'main1',
       limits: { cpuCores: [], memoryBytes: 512 * 1024 * 1024, shmBytes: 0, ...overrides.limits },
-      identity: { uid: null, gid: null, supplementaryGids: [], ...overrides.identity },
+      // The scratch directory is that of whoever runs the tests.
+      identity: { uid: 0, gid: 0, supplementaryGids: [], ...overrides.identity },
       mounts: overrides.mounts ?? [],
       ports: [],
       replInPort: await quietPort(),

@@ -1,17 +1,17 @@
-import { isAbsolute, posix } from 'node:path';
-import type { ContainerCreateOptions, HostConfig, MountSettings, PortMap } from 'dockerode';
+import { posix } from 'node:path';
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import type { KernelPlan, PlannedMount } from '../backend.js';
 import { HOME } from '../files/work-tree.js';
-import { REPL_IN_PORT, REPL_OUT_PORT } from './kernel-labels.js';
+import { mountsOf, SAMPLES_MOUNT } from './container-mounts.js';
+import { mpiVariables, networkOf } from './container-networks.js';
+import { exposedPortsOf, portBindingsOf } from './container-ports.js';
+import { isUserFixed, securityOf, type SecuritySettings } from './container-security.js';
 import { mergeOptions } from './merge-options.js';
+import { ownRunnerStart, type OwnRunner, type RunnerStart } from './runner-start.js';
 
 /** Everything of a container but its name. */
 export type ContainerSpec = Omit<ContainerCreateOptions, 'name' | 'abortSignal'>;
 
-/** Where the runner volume is in every kernel. */
-export const RUNNER_HOME = '/opt/kernel';
-const CONFIG_HOME = '/home/config';
-const LOOPBACK = '127.0.0.1';
 const NOFILE = 1_048_576;
 const LOG_FILES = 5;
 const MIB = 1024 * 1024;
@@ -23,13 +23,11 @@ export interface ResourceLimit {
 }
 
 /** What a container is made of besides the plan; every part of it is a value. */
-export interface ContainerSettings {
-  readonly runner: {
-    /** Of this machine, with the bundled loader `loader` in it. */
-    readonly directory: string;
-    readonly loader: string;
-  };
-  /** Whom the kernel belongs to when the plan does not say. */
+export interface ContainerSettings extends SecuritySettings {
+  readonly runner: OwnRunner;
+  /** What starts instead of our runner; absent: ours. */
+  readonly originalRunner?: RunnerStart;
+  /** This process's own. */
   readonly ownIdentity: { readonly uid: number; readonly gid: number };
   /** This process's own limits: nothing higher can be given to a container (spec/kernel-lifecycle.md 9.1 C16). */
   readonly ownLimits: { readonly nofile: ResourceLimit; readonly memlock: ResourceLimit };
@@ -38,22 +36,19 @@ export interface ContainerSettings {
   /** Devices of this machine that every kernel gets, such as `/dev/infiniband`. */
   readonly hostDevices: readonly string[];
   readonly logs: { readonly driver: 'local' | 'json-file'; readonly maxBytes: number };
-  readonly hardening: Hardening;
-  /** Most processes and threads of one kernel; null: as many as the engine allows. */
-  readonly pidsLimit: number | null;
-  /** A seccomp profile as JSON text; null: the engine's own. */
-  readonly seccompProfile: string | null;
-  /** Network of kernels whose plan names none; null: the engine's default bridge. */
-  readonly defaultNetwork: string | null;
   /** Merged over everything else, in this order: the operator's `agent-docker-container-opts.json`. */
   readonly overrides: readonly Readonly<Record<string, unknown>>[];
 }
 
-/**
- * `original`: capabilities and privileges as the original gives them. `strict`: no capability but those that the
- * original adds, and no way to gain privileges, so no sudo either.
- */
-export type Hardening = 'original' | 'strict';
+/** What the engine has at the moment, as far as this kernel is concerned. */
+export interface EngineFacts {
+  /** There are samples, and the image is one for them. */
+  readonly hasSamples: boolean;
+  /** Of the bridge of a swarm; null: there is none. */
+  readonly gatewaySubnet: string | null;
+}
+
+const NO_FACTS: EngineFacts = { hasSamples: false, gatewaySubnet: null };
 
 /** `kernel.<last part of the image's name>.<kernel id>`; others read the kernel's id from it. */
 export function containerNameOf(plan: KernelPlan): string {
@@ -62,153 +57,92 @@ export function containerNameOf(plan: KernelPlan): string {
   return `kernel.${name === '' ? 'image' : name}.${plan.kernelId}`;
 }
 
-/** The container as the engine is asked for it (spec/kernel-lifecycle.md 2.16). Pure. */
+/** An image that was built here is known without a registry. */
+export function imageNameOf({ imageCanonical, imageIsLocal }: KernelPlan): string {
+  if (!imageIsLocal) return imageCanonical;
+  const [first = '', ...rest] = imageCanonical.split('/');
+  return rest.length > 0 && (/[.:]/.test(first) || first === 'localhost') ? rest.join('/') : imageCanonical;
+}
+
+/**
+ * The container as the engine is asked for it (spec/kernel-lifecycle.md 2.16): ours, then what the devices ask for,
+ * then the operator's override files. Pure.
+ */
 export function containerSpecOf(
   plan: KernelPlan,
   labels: Readonly<Record<string, string>>,
   settings: ContainerSettings,
+  found: EngineFacts = NO_FACTS,
 ): ContainerSpec {
-  const { runner } = settings;
-  const uid = plan.identity.uid ?? settings.ownIdentity.uid;
-  const gid = plan.identity.gid ?? (plan.identity.uid === null ? settings.ownIdentity.gid : uid);
-  const network = plan.network;
+  const start = runnerStartOf(plan, settings);
+  const variables = {
+    ...plan.environment,
+    ...start.environment,
+    ...mpiVariables(plan, found.gatewaySubnet),
+  };
   const spec: ContainerSpec = {
-    Image: plan.imageCanonical,
+    Image: imageNameOf(plan),
     Tty: true,
     OpenStdin: true,
     StopSignal: 'SIGINT',
-    ExposedPorts: Object.fromEntries(publishedPorts(plan).map(({ inside }) => [inside, {}])),
-    Entrypoint: [
-      `${RUNNER_HOME}/${runner.loader}`,
-      ...['--library-path', `${RUNNER_HOME}/lib`],
-      `${RUNNER_HOME}/node`,
-      ...['--import', `${RUNNER_HOME}/exec-path.mjs`],
-      `${RUNNER_HOME}/kernel-runner.mjs`,
-    ],
-    Cmd: runnerArguments(plan),
-    Env: Object.entries(plan.environment).map(([name, value]) => `${name}=${value}`),
-    User: `${String(uid)}:${String(gid)}`,
+    ExposedPorts: exposedPortsOf(plan),
+    Entrypoint: [...start.entrypoint],
+    Cmd: [...start.command],
+    Env: Object.entries(variables).map(([name, value]) => `${name}=${value}`),
+    User: start.user,
     WorkingDir: HOME,
-    // With the machine's network comes the machine's name.
-    ...(network?.mode === 'host' ? {} : { Hostname: plan.hostname }),
+    ...networkOf(plan).options,
     Labels: { ...labels },
-    HostConfig: hostConfigOf(plan, settings),
-    ...(network?.mode === 'named'
-      ? { NetworkingConfig: { EndpointsConfig: { [network.name]: { Aliases: [...network.aliases] } } } }
-      : {}),
+    HostConfig: hostConfigOf(plan, settings, found),
   };
-  return settings.overrides.reduce<ContainerSpec>((merged, extra) => mergeOptions(merged, extra), spec);
+  return [{ HostConfig: plan.deviceArguments }, ...settings.overrides].reduce<ContainerSpec>(
+    (merged, extra) => mergeOptions(merged, extra),
+    spec,
+  );
 }
 
-/** What the engine gives the container of the machine: limits, mounts, ports, privileges. Pure. */
-export function hostConfigOf(plan: KernelPlan, settings: ContainerSettings): HostConfig {
-  const { limits, network } = plan;
+/** What the engine gives the container of the machine: limits, mounts, ports, privileges; devices excepted. Pure. */
+export function hostConfigOf(
+  plan: KernelPlan,
+  settings: ContainerSettings,
+  found: EngineFacts = NO_FACTS,
+): HostConfig {
+  const { limits } = plan;
+  const start = runnerStartOf(plan, settings);
   return {
     Init: true,
-    Privileged: false,
     PublishAllPorts: false,
-    ...(network?.mode === 'host' ? {} : { PortBindings: portBindingsOf(plan) }),
-    CapAdd: ['IPC_LOCK', 'SYS_NICE'],
-    ...(settings.hardening === 'strict' ? { CapDrop: ['ALL'] } : {}),
-    SecurityOpt: securityOptionsOf(settings),
+    ...(plan.network?.mode === 'host' ? {} : { PortBindings: portBindingsOf(plan) }),
+    ...securityOf(plan, settings),
     Ulimits: [
       cappedUlimit('nofile', NOFILE, settings.ownLimits.nofile),
       cappedUlimit('memlock', null, settings.ownLimits.memlock),
     ],
     LogConfig: logConfigOf(settings.logs),
-    Mounts: mountsOf(plan, settings),
-    GroupAdd: plan.identity.supplementaryGids.map(String),
+    Mounts: mountsOf(plan, {
+      host: [...settings.hostMounts, ...(found.hasSamples ? [SAMPLES_MOUNT] : [])],
+      runner: start.mounts,
+    }),
+    GroupAdd: start.groups.map(String),
     Devices: settings.hostDevices.map((path) => ({
       PathOnHost: path,
       PathInContainer: path,
       CgroupPermissions: 'rwm',
     })),
-    ...(settings.pidsLimit === null ? {} : { PidsLimit: settings.pidsLimit }),
     ...(limits.cpuCores.length === 0 ? {} : { CpusetCpus: coreList(limits.cpuCores) }),
     // Equal, so that no swap is used.
     ...(limits.memoryBytes > 0 ? { Memory: limits.memoryBytes, MemorySwap: limits.memoryBytes } : {}),
     ...(limits.shmBytes > 0 ? { ShmSize: limits.shmBytes } : {}),
-    ...networkOf(plan, settings),
+    ...networkOf(plan).hostConfig,
   };
 }
 
-function runnerArguments(plan: KernelPlan): string[] {
-  // With the machine's own network nothing is translated, and nobody outside may reach the runner.
-  const [replIn, replOut] =
-    plan.network?.mode === 'host'
-      ? [`tcp://${LOOPBACK}:${String(plan.replInPort)}`, `tcp://${LOOPBACK}:${String(plan.replOutPort)}`]
-      : [`tcp://*:${String(REPL_IN_PORT)}`, `tcp://*:${String(REPL_OUT_PORT)}`];
-  return [
-    ...['--repl-in', replIn, '--repl-out', replOut],
-    ...['--runtime', plan.runtimeType],
-    ...(plan.runtimePath === null ? [] : ['--runtime-path', plan.runtimePath]),
-    ...['--work', HOME, '--config', CONFIG_HOME],
-  ];
-}
-
-interface PublishedPort {
-  /** As the engine writes it: `2000/tcp`. */
-  readonly inside: string;
-  readonly host: string;
-  readonly bindHost: string;
-}
-
-/** The runner's two, only for this machine, and those of the services. */
-function publishedPorts(plan: KernelPlan): readonly PublishedPort[] {
-  const published = (containerPort: number, hostPort: number, bindHost: string): PublishedPort => ({
-    inside: `${String(containerPort)}/tcp`,
-    host: String(hostPort),
-    bindHost,
-  });
-  return [
-    published(REPL_IN_PORT, plan.replInPort, LOOPBACK),
-    published(REPL_OUT_PORT, plan.replOutPort, LOOPBACK),
-    ...plan.ports
-      .filter(({ containerPort }) => containerPort !== REPL_IN_PORT && containerPort !== REPL_OUT_PORT)
-      .map(({ containerPort, hostPort, bindHost }) => published(containerPort, hostPort, bindHost)),
-  ];
-}
-
-function portBindingsOf(plan: KernelPlan): PortMap {
-  const bindings: PortMap = {};
-  for (const { inside, host, bindHost } of publishedPorts(plan))
-    (bindings[inside] ??= []).push({ HostPort: host, HostIp: bindHost });
-  return bindings;
-}
-
-function mountsOf(plan: KernelPlan, { runner, hostMounts }: ContainerSettings): MountSettings[] {
-  const mounts: readonly PlannedMount[] = [
-    { source: plan.scratch.config, target: CONFIG_HOME, permission: 'ro' },
-    { source: plan.scratch.work, target: HOME, permission: 'rw' },
-    ...hostMounts,
-    ...plan.mounts,
-    { source: runner.directory, target: RUNNER_HOME, permission: 'ro' },
-  ];
-  return mounts.map(({ source, target, permission }) => ({
-    Type: isAbsolute(source) ? 'bind' : 'volume',
-    Source: source,
-    Target: target,
-    ReadOnly: permission === 'ro',
-  }));
-}
-
-function securityOptionsOf({ hardening, seccompProfile }: ContainerSettings): string[] {
-  return [
-    ...(seccompProfile === null ? [] : [`seccomp=${seccompProfile}`]),
-    ...(hardening === 'strict' ? ['no-new-privileges:true'] : []),
-  ];
-}
-
-function networkOf(plan: KernelPlan, settings: ContainerSettings): Partial<HostConfig> {
-  const { network } = plan;
-  if (network?.mode === 'host')
-    return {
-      NetworkMode: 'host',
-      ExtraHosts: Object.entries(network.hosts).map(([name, address]) => `${name}:${address}`),
-    };
-  const name = network?.name ?? settings.defaultNetwork;
-  return name === null ? {} : { NetworkMode: name };
-}
+/** Strict hardening leaves nobody the right to change users, the entry point included. */
+const runnerStartOf = (
+  plan: KernelPlan,
+  { runner, originalRunner, hardening }: ContainerSettings,
+): RunnerStart =>
+  originalRunner ?? ownRunnerStart(plan, runner, { isUserFixed: isUserFixed(plan, hardening) });
 
 /** Rotated files, all together of about `maxBytes`. */
 function logConfigOf({ driver, maxBytes }: ContainerSettings['logs']): HostConfig['LogConfig'] {

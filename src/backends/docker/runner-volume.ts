@@ -4,9 +4,9 @@ import { chmod, copyFile, lstat, mkdir, readFile, readdir, rename, rm, writeFile
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../../core/errors.js';
-import { RUNNER_HOME } from './container-spec.js';
 import { findLibraries } from './dynamic-libraries.js';
 import { RunnerVolumeError } from './errors.js';
+import { RUNNER_HOME } from './runner-start.js';
 import { zeromqFiles } from './zeromq-files.js';
 
 const MANIFEST = 'volume.json';
@@ -34,6 +34,8 @@ export interface RunnerVolumeSources {
   readonly root: string;
   /** The bundled kernel runner; its `zeromq` is found from where it lies. */
   readonly runnerPath: string;
+  /** The bundled entry point, which becomes the runner. */
+  readonly entrypointPath: string;
   /** Default: the Node.js that runs this program. */
   readonly nodePath?: string;
 }
@@ -70,7 +72,7 @@ export async function buildRunnerVolume(sources: RunnerVolumeSources): Promise<R
   }
 }
 
-/** @throws RunnerVolumeError when something is missing, of another size or mode, or not what the name promises. */
+/** @throws RunnerVolumeError when something is missing, changed, of another mode, or not what the name promises. */
 export async function openRunnerVolume(directory: string): Promise<RunnerVolume> {
   const damaged = (why: string, cause?: unknown) =>
     new RunnerVolumeError(`the runner volume ${directory} ${why}: remove it and start again`, { cause });
@@ -81,15 +83,17 @@ export async function openRunnerVolume(directory: string): Promise<RunnerVolume>
     throw damaged('has no readable manifest', error);
   }
   if (basename(directory) !== nameOf(manifest)) throw damaged('is not what its name says');
-  for (const [path, { mode, sizeBytes }] of Object.entries(manifest.files)) {
-    const stats = await lstat(join(directory, path)).catch(() => null);
+  for (const [path, { mode, sizeBytes, sha256 }] of Object.entries(manifest.files)) {
+    const from = join(directory, path);
+    const stats = await lstat(from).catch(() => null);
     if (!stats?.isFile() || stats.size !== sizeBytes || (stats.mode & 0o777) !== mode)
       throw damaged(`lacks ${path} or has another one`);
+    if ((await digestOf({ path: from })).sha256 !== sha256) throw damaged(`has another ${path}`);
   }
   return { directory, loader: manifest.loader };
 }
 
-async function collect({ runnerPath, nodePath = process.execPath }: RunnerVolumeSources) {
+async function collect({ runnerPath, entrypointPath, nodePath = process.execPath }: RunnerVolumeSources) {
   const files = new Map<string, Source>();
   const zeromq = await zeromqFiles(runnerPath);
   const { loader, libraries } = await findLibraries([nodePath, zeromq.addon]);
@@ -98,6 +102,7 @@ async function collect({ runnerPath, nodePath = process.execPath }: RunnerVolume
   add(loaderName, loader, 0o755);
   for (const library of libraries) add(join('lib', basename(library)), library, 0o755);
   add('node', nodePath, 0o755);
+  add('entrypoint.mjs', entrypointPath);
   add('kernel-runner.mjs', runnerPath);
   for (const [path, from] of zeromq.files) add(join('node_modules', path), from);
   for (const [path, text] of zeromq.texts)
@@ -110,15 +115,23 @@ async function collect({ runnerPath, nodePath = process.execPath }: RunnerVolume
 async function describe(loader: string, sources: ReadonlyMap<string, Source>): Promise<Manifest> {
   const files: Record<string, Manifest['files'][string]> = {};
   for (const [path, { mode, from }] of [...sources].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const hash = createHash('sha256');
-    let sizeBytes = 0;
-    for await (const chunk of 'text' in from ? [Buffer.from(from.text)] : createReadStream(from.path)) {
-      hash.update(chunk as Buffer);
-      sizeBytes += (chunk as Buffer).length;
-    }
-    files[path] = { mode, sizeBytes, sha256: hash.digest('hex') };
+    files[path] = { mode, ...(await digestOf(from)) };
   }
   return { version: 1, architecture: process.arch, node: process.version, loader, files };
+}
+
+async function digestOf(
+  from: Source['from'],
+): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  const chunks =
+    'text' in from ? [Buffer.from(from.text)] : createReadStream(from.path, { highWaterMark: 1 << 20 });
+  for await (const chunk of chunks) {
+    hash.update(chunk as Buffer);
+    sizeBytes += (chunk as Buffer).length;
+  }
+  return { sizeBytes, sha256: hash.digest('hex') };
 }
 
 const nameOf = (manifest: Manifest): string =>

@@ -4,8 +4,9 @@ import { z } from 'zod';
 import type { Clock } from '../../core/clock.js';
 import { hasCode, messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { KernelPlan } from '../backend.js';
-import type { ContainerSettings, Hardening } from './container-spec.js';
+import type { KernelPlan, PlannedMount } from '../backend.js';
+import { checkProfile, type Hardening } from './container-security.js';
+import type { ContainerSettings } from './container-spec.js';
 import { DockerUnavailableError, MountRefusedError } from './errors.js';
 import { findHostDevices, findHostMounts, findOwnLimits } from './host-facts.js';
 import { buildRunnerVolume, openRunnerVolume } from './runner-volume.js';
@@ -14,11 +15,16 @@ export interface DockerBackendOptions {
   /** The engine's socket. Default: what `DOCKER_HOST` says, or `/var/run/docker.sock`. */
   readonly socketPath?: string;
   /**
-   * What kernels get as `/opt/kernel`: made at `open` below `root` from this program's Node.js and the bundled
+   * What kernels get as `/opt/splenium`: made at `open` below `root` from this program's Node.js and the bundled
    * runner, unless it is there; or one that was made before.
    */
   readonly runnerVolume:
-    | { readonly root: string; readonly runnerPath: string; readonly nodePath?: string }
+    | {
+        readonly root: string;
+        readonly runnerPath: string;
+        readonly entrypointPath: string;
+        readonly nodePath?: string;
+      }
     | { readonly directory: string };
   /** Log files of a container (`container-logs`). Default: driver `local`, 10 MiB. */
   readonly logs?: Partial<ContainerSettings['logs']>;
@@ -28,12 +34,17 @@ export interface DockerBackendOptions {
   readonly pidsLimit?: number | null;
   /** Path of a seccomp profile. Default: the engine's own profile. */
   readonly seccompProfilePath?: string;
-  /** `container.alternative-bridge`. Default: the engine's default bridge. */
-  readonly defaultNetwork?: string;
   /** Folders may be mounted from below these directories only. Default: from anywhere. */
   readonly allowedMountRoots?: readonly string[];
   /** JSON files with container options that are merged over ours, in this order; absent ones are skipped. */
   readonly overridePaths?: readonly string[];
+  /** What every kernel sees beside the clock's files, such as the directory of core dumps. */
+  readonly furtherMounts?: readonly PlannedMount[];
+  /**
+   * Where the agents of this process have their sockets, each in a directory `agent.<agent id>` that its kernels get
+   * as long as it is there when they are made. Default: kernels get none.
+   */
+  readonly agentSockets?: string;
   /** How long a killed container may take to be gone. Default 30 s. */
   readonly killDeadlineMs?: number;
   /** How long the engine may take for what it answers at once. Default 30 s; three times that for create, start, remove. */
@@ -60,13 +71,12 @@ export async function findSettings(options: DockerBackendOptions): Promise<Conta
     runner,
     ownIdentity: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
     ownLimits: await findOwnLimits(),
-    hostMounts: await findHostMounts(),
+    hostMounts: [...(await findHostMounts()), ...(options.furtherMounts ?? [])],
     hostDevices: await findHostDevices(),
     logs: { driver: 'local', maxBytes: LOG_MAX_BYTES, ...logs },
     hardening,
     pidsLimit: pidsLimit === undefined ? (hardening === 'strict' ? STRICT_PIDS_LIMIT : null) : pidsLimit,
-    seccompProfile: seccompProfilePath === undefined ? null : await readFile(seccompProfilePath, 'utf8'),
-    defaultNetwork: options.defaultNetwork ?? null,
+    seccompProfile: seccompProfilePath === undefined ? null : await readProfile(seccompProfilePath),
     overrides: await readOverrides(options.overridePaths ?? []),
   };
 }
@@ -90,6 +100,17 @@ export async function checkMounts(plan: KernelPlan, roots: readonly string[] | u
 function isBelow(root: string, path: string): boolean {
   const way = relative(root, path);
   return way === '' || (!way.startsWith('..') && !isAbsolute(way));
+}
+
+/** @throws DockerUnavailableError for a file that is no profile or cannot be read. */
+async function readProfile(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new DockerUnavailableError(`the seccomp profile cannot be read: ${messageOf(error)}`, {
+      cause: error,
+    });
+  });
+  checkProfile(text, path);
+  return text;
 }
 
 /** @throws DockerUnavailableError for a file that is there and unusable. */

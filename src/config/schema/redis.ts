@@ -16,6 +16,7 @@ export interface RedisOverride {
   readonly serviceName: string | null;
   readonly user: string | null;
   readonly password: string | null;
+  readonly sentinelPassword: string | null;
   readonly requestTimeoutMs: number | null;
   readonly useTls: boolean;
   readonly tlsSkipVerify: boolean;
@@ -39,7 +40,10 @@ const parseOverrides = expecting(
   (value: unknown): Readonly<Record<string, RedisOverride>> => {
     if (!isTable(value)) throw new Error('expected a table');
     return Object.fromEntries(
-      Object.entries(value).map(([role, server]) => [role, inPart(role, () => parseServer(server))]),
+      Object.entries(value).map(([role, server]) => [
+        role.replaceAll('-', '_'),
+        inPart(role, () => parseServer(server)),
+      ]),
     );
   },
 );
@@ -52,6 +56,7 @@ function parseServer(value: unknown): RedisOverride {
     serviceName: read('service-name', optional(parseText), null),
     user: read('user', optional(parseText), null),
     password: read('password', optional(parseText), null),
+    sentinelPassword: read('sentinel-password', optional(parseText), null),
     requestTimeoutMs: read('request-timeout', optional(integerFrom(0)), null),
     useTls: read('use-tls', parseBoolean, false),
     tlsSkipVerify: read('tls-skip-verify', parseBoolean, false),
@@ -75,10 +80,16 @@ export const redis = table('Where events, statistics and logs go with splenium.e
   'service-name': key('Master name of the sentinels', optional(parseText), null, { example: 'mymaster' }),
   user: key('User name', optional(parseText), null, { example: 'default' }),
   password: key('Password', optional(parseText), null, { secret: true, example: 'secret' }),
-  'request-timeout': key('Time for one command; unset: no limit', optional(integerFrom(0)), null, {
-    unit: 'ms',
-    example: 1000,
+  'sentinel-password': key('Password of the sentinels; unset: password', optional(parseText), null, {
+    secret: true,
+    example: 'secret',
   }),
+  'request-timeout': key(
+    'Time for one command; unset or 0: 5000 for events, 1000 for all else',
+    optional(integerFrom(0)),
+    null,
+    { unit: 'ms', example: 1000 },
+  ),
   'use-tls': key('TLS', parseBoolean, false),
   'tls-skip-verify': key('Do not verify the certificate', parseBoolean, false),
   'redis-helper-config': key('Connection timeouts in seconds', parseHelper, {
@@ -87,7 +98,7 @@ export const redis = table('Where events, statistics and logs go with splenium.e
     'reconnect-poll-timeout': 0.3,
   }),
   'override-configs': key(
-    'Servers of single roles (stat, stream, ...), each with these keys',
+    'Servers of single roles (statistics, stream, container_log, ...), each with these keys and nothing inherited',
     parseOverrides,
     {},
   ),

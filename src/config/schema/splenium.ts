@@ -15,6 +15,7 @@ import { key, table } from './definition.js';
 import { parseOpaqueTables } from './opaque.js';
 
 const directory = optional(parseNonEmptyText);
+const file = optional(parseNonEmptyText);
 
 export interface Deadlines {
   readonly defaultSec: number;
@@ -58,6 +59,30 @@ export const splenium = table('What the original has no key for.', {
     null,
     { example: 'local' },
   ),
+  'store-start-deadline-sec': key(
+    'A start that has not reached etcd and Redis by then fails; unset: it waits for etcd as long as it takes, and ' +
+      'does not wait for Redis',
+    optional(parsePositive),
+    null,
+    { unit: 's', example: 300 },
+  ),
+  'store-check-interval-sec': key(
+    'Between two looks whether etcd and Redis answer and etcd still holds what the node wrote there',
+    parsePositive,
+    10,
+    { unit: 's' },
+  ),
+  'etcd-tls': table('TLS to etcd.', {
+    ca: key('Certificates of authorities, PEM; its presence switches TLS on', file, null, {
+      file: true,
+      example: './tls/etcd-ca.pem',
+    }),
+    cert: key('Client certificate, PEM', file, null, { file: true, example: './tls/etcd-client.pem' }),
+    key: key('Its secret key, PEM (mode 0600)', file, null, {
+      file: true,
+      example: './tls/etcd-client-key.pem',
+    }),
+  }),
   'agent-start-failure': key('What one agent’s failure to start does', oneOf('abort', 'continue'), 'abort'),
   'allow-plaintext-rpc': key('Serve without CURVE on other addresses than loopback', parseBoolean, false),
   'cloud-detection': key(

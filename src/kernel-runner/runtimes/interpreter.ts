@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { OutputPump } from '../output.js';
 import type { OutputSink } from '../output.js';
-import { closeWriteEnds, openPipes } from '../pipes.js';
+import { closeWriteEnds } from '../pipes.js';
+import type { PipeMaker } from '../pipes.js';
 import { signalGroup } from '../process-groups.js';
 import type { ProcessGroups } from '../process-groups.js';
 import { exitCodeOf } from './runtime.js';
@@ -16,6 +17,8 @@ import type { InputPrompt } from './runtime.js';
 export interface RuntimeParts {
   readonly sink: OutputSink;
   readonly groups: ProcessGroups;
+  /** For the output of children. */
+  readonly pipes: PipeMaker;
   /** A directory of our own, for drivers, pipes and sockets. */
   readonly privateDirectory: string;
   /** Working directory of user code. */
@@ -104,7 +107,7 @@ export class Interpreter {
   /** @throws the system's error when the command cannot be started. */
   static async start(driver: Driver, parts: RuntimeParts): Promise<Interpreter> {
     const secret = randomBytes(16).toString('hex');
-    const pipes = await openPipes(parts.privateDirectory, 2);
+    const pipes = await parts.pipes.open(2);
     const [out, err] = pipes;
     if (!out || !err) throw new Error('no pipes');
     const child = spawn(driver.command, driver.args, {

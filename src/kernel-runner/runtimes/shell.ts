@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { messageOf } from '../complaint.js';
 import { OutputPump } from '../output.js';
-import { closeWriteEnds, openPipes } from '../pipes.js';
+import { closeWriteEnds } from '../pipes.js';
 import { signalGroup } from '../process-groups.js';
 import { describeExit } from './interpreted.js';
 import type { RuntimeParts } from './interpreter.js';
@@ -76,7 +76,7 @@ class ShellProcess {
 
   static async start(path: string, parts: RuntimeParts): Promise<ShellProcess> {
     const secret = randomBytes(16).toString('hex');
-    const pipes = await openPipes(parts.privateDirectory, 2);
+    const pipes = await parts.pipes.open(2);
     const [out, err] = pipes;
     if (!out || !err) throw new Error('no pipes');
     const isBash = basename(path) === 'bash';

@@ -95,7 +95,8 @@ async function endUnknown(parts: LifecycleParts, strays: readonly KernelHandle[]
   if (!first) return;
   try {
     for (const handle of strays) await removeStray(parts, handle);
-    await announceTermination(parts, first, UNKNOWN_CONTAINER);
+    const occurrence = `kernel_terminated:${first.kernelId}:${first.containerId}`;
+    await announceTermination(parts, first, UNKNOWN_CONTAINER, -1, occurrence);
   } catch (error) {
     parts.logger.error('an own container without a record could not be ended', {
       kernelId: first.kernelId,

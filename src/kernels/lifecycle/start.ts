@@ -97,20 +97,19 @@ async function becomeRunning(
   signal.throwIfAborted();
 }
 
-/** Publishes `kernel_started`; the note of it may follow the reply, as a repeat after a crash does no harm. */
+/** Publishes `kernel_started`; the note of it may follow the reply, as the outbox knows a repeat after a crash. */
 export async function announceStart(
   parts: Pick<LifecycleParts, 'agentId' | 'events' | 'journal' | 'logger'>,
   kernel: Kernel,
   creation: KernelCreationResult,
 ): Promise<void> {
   const { id: kernelId, sessionId } = kernel;
-  await parts.events.publish(parts.agentId, {
-    name: 'kernel_started',
-    kernelId,
-    sessionId,
-    reason: '',
-    creation,
-  });
+  await parts.events.publish(
+    parts.agentId,
+    { name: 'kernel_started', kernelId, sessionId, reason: '', creation },
+    // A restart starts it once more.
+    `kernel_started:${kernelId}:${String(kernel.facts.startedAtMs)}`,
+  );
   kernel.learn({ startAnnounced: true });
   parts.journal.record(kernel).catch((error: unknown) => {
     parts.logger.warn('cannot note in the journal that a kernel start is announced', {

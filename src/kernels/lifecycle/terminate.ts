@@ -111,19 +111,23 @@ export async function announceTermination(
   reason: string,
   exitCode = -1,
 ): Promise<void> {
-  await parts.events.publish(parts.agentId, {
-    name: 'kernel_terminated',
-    kernelId,
-    sessionId,
-    reason,
-    exitCode,
-  });
+  await parts.events.publish(
+    parts.agentId,
+    { name: 'kernel_terminated', kernelId, sessionId, reason, exitCode },
+    occurrence,
+  );
 }
 
 async function announceEnd(parts: LifecycleParts, kernel: Kernel): Promise<void> {
   const { id: kernelId, sessionId, termination } = kernel;
   if (!termination || termination.suppressEvents) return;
-  await announceTermination(parts, { kernelId, sessionId }, termination.reason, termination.exitCode ?? -1);
+  // One life of the kernel, which ends once: a crash before its record is forgotten announces nothing anew. A kernel
+  // that is created again under its id lives a second time.
+  const occurrence = `kernel_terminated:${kernelId}:${String(kernel.facts.createdAtMs)}`;
+  const { reason, exitCode } = termination;
+  await announceTermination(parts, { kernelId, sessionId }, reason, exitCode ?? -1, occurrence);
+  /** See `EventSink.publish`. */
+  occurrence?: string,
 }
 
 /** The reason of the end outlives a crash. A disk that refuses must not keep a kernel alive, though. */

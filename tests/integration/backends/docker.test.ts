@@ -9,6 +9,7 @@ import { RunnerLink } from '../../../src/runner/link.js';
 import { DockerBackendHarness } from '../../support/docker-backend.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot, PYTHON_IMAGE, pythonRoot } from '../../support/docker-images.js';
+import { bundleEntrypoint } from '../../support/entrypoint-bundle.js';
 import { eventually } from '../../support/eventually.js';
 import { requirement } from '../../support/requirements.js';
 import { STUB_RUNNER } from '../../support/stub-runner.js';
@@ -29,13 +30,14 @@ await describeWithEngine('docker backend on a real engine', (engine) => {
   beforeAll(async () => {
     await engine.importImage(await busyboxRoot(), BUSYBOX_IMAGE);
     const root = join(engine.directory, 'volumes');
+    const entrypointPath = await bundleEntrypoint(engine.directory);
     const bundle = await bundleRunner();
     try {
-      runnerVolume = (await buildRunnerVolume({ root, runnerPath: bundle.path })).directory;
+      runnerVolume = (await buildRunnerVolume({ root, runnerPath: bundle.path, entrypointPath })).directory;
     } finally {
       await bundle.remove();
     }
-    stubVolume = (await buildRunnerVolume({ root, runnerPath: STUB_RUNNER })).directory;
+    stubVolume = (await buildRunnerVolume({ root, runnerPath: STUB_RUNNER, entrypointPath })).directory;
   }, 120_000);
   afterEach(async () => {
     for (const link of links.splice(0)) await link.close();
@@ -89,11 +91,11 @@ await describeWithEngine('docker backend on a real engine', (engine) => {
       ).toBe('32\n');
       expect(
         await answer(
-          'touch /home/config/x 2>/dev/null || echo refused; touch /opt/kernel/x 2>/dev/null || echo refused',
+          'touch /home/config/x 2>/dev/null || echo refused; touch /opt/splenium/x 2>/dev/null || echo refused',
         ),
       ).toBe('refused\nrefused\n');
-      expect(await answer('/opt/kernel/bin/node -p "process.execPath + 6 * 7"')).toBe(
-        '/opt/kernel/bin/node42\n',
+      expect(await answer('/opt/splenium/bin/node -p "process.execPath + 6 * 7"')).toBe(
+        '/opt/splenium/bin/node42\n',
       );
       const { HostConfig } = await inspect(handle);
       expect(HostConfig).toMatchObject({ CpusetCpus: '0', Memory: 256 * MIB, MemorySwap: 256 * MIB });

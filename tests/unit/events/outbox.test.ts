@@ -7,7 +7,7 @@ import { parseAgentId, parseKernelId, parseSessionId } from '../../../src/core/i
 import { silentLogger } from '../../../src/core/logger.js';
 import type { AgentEvent } from '../../../src/events/catalogue.js';
 import { EventEncoder } from '../../../src/events/event-encoder.js';
-import type { EventTransport } from '../../../src/events/event-transport.js';
+import type { EventDelivery, EventTransport } from '../../../src/events/event-transport.js';
 import { Outbox, type OutboxLimits } from '../../../src/events/outbox.js';
 import { OutboxLog } from '../../../src/events/outbox-log.js';
 import { RecordedMetrics } from '../../support/callosum.js';
@@ -27,23 +27,15 @@ const report: AgentEvent = { name: 'execution_started', sessionId: SESSION };
 /** Names of what arrived; can be away. */
 class SwitchedTransport implements EventTransport {
   readonly arrived: string[] = [];
+  readonly tokens: string[] = [];
   away = false;
-  failBroadcasts = 0;
 
-  anycast(fields: readonly (readonly [string, Buffer])[]): Promise<void> {
+  deliver({ token, anycast, broadcast }: EventDelivery): Promise<void> {
     if (this.away) return Promise.reject(new Error('away'));
-    const text = fields.map(([, value]) => value.toString()).join(' ');
-    this.arrived.push(`a:${/kernel_\w+|execution_\w+/.exec(text)?.[0] ?? ''}`);
-    return Promise.resolve();
-  }
-
-  broadcast(message: string): Promise<void> {
-    if (this.away) return Promise.reject(new Error('away'));
-    if (this.failBroadcasts > 0) {
-      this.failBroadcasts -= 1;
-      return Promise.reject(new Error('no channel'));
-    }
-    this.arrived.push(`b:${(JSON.parse(message) as { name: string }).name}`);
+    this.tokens.push(token);
+    const text = anycast?.map(([, value]) => value.toString()).join(' ') ?? '';
+    if (anycast) this.arrived.push(`a:${/(kernel|execution|agent)_[a-z]+/.exec(text)?.[0] ?? ''}`);
+    if (broadcast !== null) this.arrived.push(`b:${(JSON.parse(broadcast) as { name: string }).name}`);
     return Promise.resolve();
   }
 }
@@ -62,8 +54,9 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
 async function open(limits: Partial<OutboxLimits> = {}): Promise<Outbox> {
-  const { log, entries } = await OutboxLog.open(path, silentLogger);
+  const { log, entries, delivered } = await OutboxLog.open(path, silentLogger);
   return new Outbox({
+    delivered,
     encoder: new EventEncoder({ managerVersion: '25.17', codec: createCodec() }),
     transport,
     log,
@@ -115,14 +108,51 @@ test('a store that is away delays and keeps the order', async () => {
   await outbox.close(20_000);
 });
 
-test('a failed broadcast half does not repeat the stream half', async () => {
-  transport.failBroadcasts = 2;
-  const outbox = await open();
-  await outbox.publish(AGENT, preparing(1));
-  await eventually(() => {
-    expect(transport.arrived).toEqual(['a:kernel_preparing', 'b:kernel_preparing']);
+test('every attempt to deliver one event has the same token, also after a restart', async () => {
+  transport.away = true;
+  const crashed = await open();
+  await crashed.publish(AGENT, preparing(1));
+  await crashed.publish(AGENT, preparing(2), 'an occurrence');
+  await crashed.close(0);
+  const kept = (await readFile(path, 'utf8')).match(/"token":"[^"]+"/g);
+
+  transport.away = false;
+  const restarted = await open();
+  await restarted.close(20_000);
+  expect(transport.tokens.map((token) => `"token":"${token}"`)).toEqual(kept);
+  expect(transport.tokens[1]).toBe('an occurrence');
+});
+
+describe('an occurrence is published once', () => {
+  test('while the first one waits', async () => {
+    transport.away = true;
+    const outbox = await open();
+    await outbox.publish(AGENT, preparing(1), 'end of kernel 1');
+    await outbox.publish(AGENT, preparing(1), 'end of kernel 1');
+    await outbox.publish(AGENT, preparing(1), 'another');
+    expect(outbox.length).toBe(2);
+    await outbox.close(0);
+    const restarted = await open();
+    await restarted.publish(AGENT, preparing(1), 'end of kernel 1');
+    expect(restarted.length).toBe(2);
+    await restarted.close(0);
   });
-  await outbox.close(20_000);
+
+  test('after it was delivered, also by an earlier process', async () => {
+    const first = await open();
+    await first.publish(AGENT, preparing(1), 'end of kernel 1');
+    await eventually(() => {
+      expect(first.length).toBe(0);
+    });
+    await first.publish(AGENT, preparing(1), 'end of kernel 1');
+    await first.close(20_000);
+    for (let start = 0; start < 2; start += 1) {
+      const later = await open();
+      await later.publish(AGENT, preparing(1), 'end of kernel 1');
+      await later.close(20_000);
+    }
+    expect(transport.tokens).toEqual(['end of kernel 1']);
+  });
 });
 
 test('at the bound reports go first, lifecycle events only then and counted', async () => {

@@ -72,21 +72,22 @@ test('the container as a whole', () => {
     StopSignal: 'SIGINT',
     ExposedPorts: { '2000/tcp': {}, '2001/tcp': {}, '2200/tcp': {}, '8080/tcp': {} },
     Entrypoint: [
-      '/opt/kernel/ld-linux-x86-64.so.2',
+      '/opt/splenium/ld-linux-x86-64.so.2',
       '--library-path',
-      '/opt/kernel/lib',
-      '/opt/kernel/node',
+      '/opt/splenium/lib',
+      '/opt/splenium/node',
       '--import',
-      '/opt/kernel/exec-path.mjs',
-      '/opt/kernel/kernel-runner.mjs',
+      '/opt/splenium/exec-path.mjs',
+      '/opt/splenium/entrypoint.mjs',
+      '/opt/splenium/kernel-runner.mjs',
     ],
     Cmd: [
       ...['--repl-in', 'tcp://*:2000', '--repl-out', 'tcp://*:2001'],
       ...['--runtime', 'python', '--runtime-path', '/usr/bin/python3'],
       ...['--work', '/home/work', '--config', '/home/config'],
     ],
-    Env: ['A=1', 'TEXT=a=b\nc'],
-    User: '1000:1001',
+    Env: ['A=1', 'TEXT=a=b\nc', 'LOCAL_USER_ID=1000', 'LOCAL_GROUP_ID=1001', 'ADDITIONAL_GIDS=42,2000'],
+    User: '0:0',
     WorkingDir: '/home/work',
     Hostname: 'main1',
     Labels: { label: 'value' },
@@ -113,9 +114,9 @@ test('the container as a whole', () => {
         { Type: 'bind', Source: '/etc/localtime', Target: '/etc/localtime', ReadOnly: true },
         { Type: 'bind', Source: '/vfroot/data', Target: '/home/work/data', ReadOnly: true },
         { Type: 'volume', Source: 'deeplearning-samples', Target: '/home/work/samples', ReadOnly: true },
-        { Type: 'bind', Source: '/volumes/runner-1', Target: '/opt/kernel', ReadOnly: true },
+        { Type: 'bind', Source: '/volumes/runner-1', Target: '/opt/splenium', ReadOnly: true },
       ],
-      GroupAdd: ['42', '2000'],
+      GroupAdd: [],
       Devices: [],
       CpusetCpus: '2,3,10',
       Memory: 1_073_741_824,
@@ -125,11 +126,30 @@ test('the container as a whole', () => {
   });
 });
 
-test('without an identity the kernel belongs to the agent, without a group to the group of its number', () => {
-  const user = (identity: KernelPlan['identity']) => spec({ identity }).User;
-  expect(user({ uid: null, gid: null, supplementaryGids: [] })).toBe('500:501');
-  expect(user({ uid: 7, gid: null, supplementaryGids: [] })).toBe('7:7');
+test('strict hardening starts the runner as the user, who is 9001 when nobody says who', () => {
+  const user = (identity: KernelPlan['identity'], environment = {}) =>
+    spec({ identity, environment }, { hardening: 'strict' }).User;
+  expect(user({ uid: null, gid: null, supplementaryGids: [] })).toBe('9001:9001');
+  expect(user({ uid: null, gid: null, supplementaryGids: [] }, { LOCAL_USER_ID: '5' })).toBe('5:9001');
+  expect(user({ uid: 7, gid: 8, supplementaryGids: [] })).toBe('7:8');
   expect(user({ uid: 0, gid: 0, supplementaryGids: [] })).toBe('0:0');
+  expect(hostConfig({}, { hardening: 'strict' }).GroupAdd).toEqual(['42', '2000']);
+});
+
+test('without an identity the entry point is told the default, and a variable of the plan stays', () => {
+  const identity = { uid: null, gid: null, supplementaryGids: [] };
+  expect(spec({ identity, environment: {} }).Env).toEqual(['LOCAL_USER_ID=9001', 'LOCAL_GROUP_ID=9001']);
+  expect(spec({ identity, environment: { LOCAL_USER_ID: '5' } }).Env).toEqual([
+    'LOCAL_USER_ID=5',
+    'LOCAL_GROUP_ID=9001',
+  ]);
+});
+
+test('sudo is asked of the entry point', () => {
+  expect(spec({ isSudoEnabled: true }).Entrypoint?.slice(-2)).toEqual([
+    '--sudo',
+    '/opt/splenium/kernel-runner.mjs',
+  ]);
 });
 
 test('limits that are absent are not asked for', () => {

@@ -8,6 +8,7 @@ import {
   openRunnerVolume,
   type RunnerVolume,
 } from '../../../../src/backends/docker/index.js';
+import { bundleEntrypoint } from '../../../support/entrypoint-bundle.js';
 import { STUB_RUNNER } from '../../../support/stub-runner.js';
 
 test('what the loader lists', () => {
@@ -37,13 +38,19 @@ test('what is no program names no loader', () => {
 describe('a runner volume', () => {
   let root: string;
   let volume: RunnerVolume;
-  const build = () => buildRunnerVolume({ root, runnerPath: STUB_RUNNER });
+  let programs: string;
+  let entrypointPath: string;
+  const build = () => buildRunnerVolume({ root, runnerPath: STUB_RUNNER, entrypointPath });
 
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'spl-volume-'));
+    programs = await mkdtemp(join(tmpdir(), 'spl-programs-'));
+    entrypointPath = await bundleEntrypoint(programs);
     volume = await build();
   }, 120_000);
-  afterAll(() => rm(root, { recursive: true, force: true }));
+  afterAll(async () => {
+    for (const directory of [root, programs]) await rm(directory, { recursive: true, force: true });
+  });
 
   test('runs node with its own loader and libraries, and zeromq in it', () => {
     const at = (name: string) => join(volume.directory, name);
@@ -74,12 +81,13 @@ describe('a runner volume', () => {
     const other = join(root, 'other-runner.mjs');
     await writeFile(other, 'console.log(1)');
     // zeromq is looked for from where the runner lies.
-    await expect(buildRunnerVolume({ root, runnerPath: other })).rejects.toMatchObject({
+    await expect(buildRunnerVolume({ root, runnerPath: other, entrypointPath })).rejects.toMatchObject({
       code: 'RUNNER_VOLUME',
     });
     const elsewhere = await buildRunnerVolume({
       root,
       runnerPath: join(STUB_RUNNER, '../sys/../stub-runner.mjs'),
+      entrypointPath,
     });
     expect(elsewhere).toEqual(volume);
     await rm(other);
@@ -91,6 +99,7 @@ describe('a runner volume', () => {
     const damages: readonly (() => Promise<void>)[] = [
       () => rm(runner),
       () => writeFile(runner, 'shorter'),
+      () => writeFile(runner, Buffer.alloc(content.length, 'x')),
       () => chmod(runner, 0o600),
       () => rm(join(volume.directory, 'volume.json')),
       () => writeFile(join(volume.directory, 'volume.json'), '{}'),
@@ -106,8 +115,8 @@ describe('a runner volume', () => {
 
   test('without node or with a program that is none says so', async () => {
     for (const nodePath of ['/nowhere/node', STUB_RUNNER])
-      await expect(buildRunnerVolume({ root, runnerPath: STUB_RUNNER, nodePath })).rejects.toMatchObject({
-        code: 'RUNNER_VOLUME',
-      });
+      await expect(
+        buildRunnerVolume({ root, runnerPath: STUB_RUNNER, entrypointPath, nodePath }),
+      ).rejects.toMatchObject({ code: 'RUNNER_VOLUME' });
   });
 });
