@@ -21,6 +21,8 @@ export interface TestDaemonOptions {
   readonly agentKeys?: readonly string[];
   readonly spleniumKeys?: readonly string[];
   readonly curve?: boolean;
+  /** A container engine for the docker backend. Default: the process backend. */
+  readonly engine?: { readonly socketPath: string };
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -55,7 +57,10 @@ export class TestDaemon {
     this.agentIds = options.agentIds ?? ['i-one', 'i-two'];
     this.manager = keys.manager;
     this.#serverPublicKey = keys.server?.publicKey ?? null;
-    this.#env = options.env ?? {};
+    this.#env = {
+      ...(options.engine ? { DOCKER_HOST: `unix://${options.engine.socketPath}` } : {}),
+      ...options.env,
+    };
   }
 
   /** Writes keys and configuration and starts the daemon; resolves when it serves. */
@@ -102,7 +107,7 @@ export class TestDaemon {
       daemon.configPath,
       [
         '[agent]',
-        'backend = "process"',
+        `backend = "${options.engine ? 'docker' : 'process'}"`,
         `rpc-listen-addr = "127.0.0.1:${String(port)}"`,
         ...(single ? [`id = "${daemon.agentIds[0] ?? ''}"`] : []),
         ...curve,

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { TestDaemon } from '../../support/daemon.js';
+import { describeWithEngine, type DockerEngine } from '../../support/docker-engine.js';
+import { pythonRoot } from '../../support/docker-images.js';
 import { freePort } from '../../support/free-port.js';
 import { PythonScript } from '../../support/python.js';
 import { requirement } from '../../support/requirements.js';
@@ -49,37 +51,76 @@ const assignments = (text: string): Record<string, string> =>
     ]),
   );
 
-(wanted ? describe : describe.skip)('an unmodified manager 25.17.1', () => {
-  let directory = '';
+/** One manager for both backends; each has agents of its own. */
+let directory = '';
+let stack: Readonly<Record<string, string>> = {};
+
+beforeAll(async () => {
+  if (!wanted) return;
+  directory = await mkdtemp(join(tmpdir(), 'splenium-manager-'));
+  const port = String(await freePorts());
+  const { stdout } = await run(SCRIPT, ['up', '--dir', directory, '--port', port], { timeout: START_MS });
+  stack = assignments(stdout);
+}, START_MS);
+
+afterAll(async () => {
+  if (!wanted) return;
+  await run(SCRIPT, ['down', '--dir', directory, '--purge']);
+  await rm(directory, { recursive: true, force: true });
+}, START_MS);
+
+if (wanted) {
+  describe('an unmodified manager 25.17.1 with the process backend', () => {
+    managedSessions({ agentIds: ['i-one', 'i-two'] });
+  });
+  await describeWithEngine('an unmodified manager 25.17.1 with the docker backend', (engine) => {
+    managedSessions({ agentIds: ['i-three', 'i-four'], engine });
+  });
+} else
+  describe.skip('an unmodified manager 25.17.1', () => {
+    test('needs minutes', () => undefined);
+  });
+
+function managedSessions({
+  agentIds,
+  engine,
+}: {
+  readonly agentIds: readonly string[];
+  readonly engine?: DockerEngine;
+}): void {
   let daemon: TestDaemon | undefined;
   let driver: PythonScript | undefined;
 
   beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'splenium-manager-'));
-    const port = String(await freePorts());
-    const { stdout } = await run(SCRIPT, ['up', '--dir', directory, '--port', port], { timeout: START_MS });
-    const env = assignments(stdout);
+    // A local image is known by its name without the registry.
+    await engine?.importImage(await pythonRoot(), 'test/python:3.11-debian');
     daemon = await TestDaemon.start({
-      spleniumKeys: [`accepted-manager-keys = "${env['MANAGER_KEYS_DIR'] ?? ''}"`],
-      toml: `[etcd]\nnamespace = "local"\naddr = "${env['ETCD_ADDR'] ?? ''}"\n`,
+      agentIds,
+      ...(engine ? { engine } : {}),
+      spleniumKeys: [`accepted-manager-keys = "${stack['MANAGER_KEYS_DIR'] ?? ''}"`],
+      toml: `[etcd]\nnamespace = "local"\naddr = "${stack['ETCD_ADDR'] ?? ''}"\n`,
       // More cores than a small machine has: a kernel of these checks uses next to nothing.
       env: { BACKEND_CPU_OVERCOMMIT_FACTOR: '8' },
     });
-    driver = new PythonScript(env['STACK_PYTHON'] ?? '', 'manager_stack.py', {
-      ...env,
+    driver = new PythonScript(stack['STACK_PYTHON'] ?? '', 'manager_stack.py', {
+      ...stack,
       AGENT_IDS: daemon.agentIds.join(','),
     });
-  }, START_MS);
+  }, CHECK_MS);
 
   afterAll(async () => {
     const words = [
       await driver?.end().catch((error: unknown) => error),
       await daemon?.dispose().catch((error: unknown) => error),
-      await run(SCRIPT, ['down', '--dir', directory, '--purge']).catch((error: unknown) => error),
     ];
-    await rm(directory, { recursive: true, force: true });
     expect(words.filter((word) => word instanceof Error)).toEqual([]);
-  }, START_MS);
+  }, CHECK_MS);
+
+  /** What is left of kernels on this machine. */
+  const remains = async (): Promise<readonly unknown[]> => [
+    ...((await daemon?.kernelProcesses()) ?? []),
+    ...((await engine?.docker.listContainers({ all: true })) ?? []).map(({ Names, State }) => [Names, State]),
+  ];
 
   const passes = async (check: string): Promise<void> => {
     driver?.write({ check });
@@ -104,8 +145,8 @@ const assignments = (text: string): Record<string, string> =>
     CHECK_MS,
   );
 
-  test('a session that could not start left no process', async () => {
-    expect(await daemon?.kernelProcesses()).toEqual([]);
+  test('a session that could not start left no kernel', async () => {
+    expect(await remains()).toEqual([]);
   });
 
   test(
@@ -116,8 +157,8 @@ const assignments = (text: string): Record<string, string> =>
       await passes('agents_terminated');
       await daemon?.resume();
       await passes('use_kept_session');
-      expect(await daemon?.kernelProcesses()).toEqual([]);
+      expect(await remains()).toEqual([]);
     },
     2 * CHECK_MS,
   );
-});
+}
