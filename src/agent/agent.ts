@@ -6,6 +6,7 @@ import type {
   KernelCreationRequest,
   KernelCreationResult,
   KernelImageRef,
+  KernelPreview,
   KernelRestartResult,
 } from '../kernels/requests.js';
 import type { AgentUsage } from '../resources/index.js';
@@ -66,6 +67,15 @@ export interface Agent {
     requests: readonly KernelCreationRequest[],
     signal: AbortSignal,
   ): Promise<readonly KernelCreationResult[]>;
+  /**
+   * What creations of these requests would ask of the backend, with what is free now; makes and keeps nothing. Values
+   * of the requests' variables are left out unless `showSecrets`.
+   * @throws what a creation would throw before it makes anything; NotImplementedError of a backend that cannot tell.
+   */
+  previewKernels(
+    requests: readonly KernelCreationRequest[],
+    options: { readonly showSecrets: boolean },
+  ): Promise<readonly KernelPreview[]>;
   restartKernel(
     restart: {
       readonly sessionId: SessionId;

@@ -11,10 +11,13 @@ import { KernelLifecycle } from '../kernels/kernel-lifecycle.js';
 import { KernelRegistry } from '../kernels/kernel-registry.js';
 import type { SyncReport } from '../kernels/lifecycle-sync.js';
 import type { KernelLogs, LifecycleSettings } from '../kernels/lifecycle/parts.js';
+import { SocketRelays } from '../kernels/lifecycle/socket-relays.js';
+import type { StartGate } from '../kernels/lifecycle/start-gate.js';
 import type {
   ImagePullRequest,
   KernelCreationRequest,
   KernelCreationResult,
+  KernelPreview,
   KernelRestartResult,
 } from '../kernels/requests.js';
 import type { AgentResources, AgentUsage } from '../resources/index.js';
@@ -28,8 +31,8 @@ import { Execution } from './execution.js';
 import { ImagePulls } from './image-pulls.js';
 import { purgeImages } from './image-purges.js';
 import { ImagePushes } from './image-pushes.js';
-import { type CommitSettings, KernelCommits } from './kernel-commits.js';
 import { PortAudit } from './port-audit.js';
+import { type CommitSettings, KernelCommits } from './kernel-commits.js';
 import type { PortPool } from './port-pool.js';
 import { RunnerLinks } from './runner-links.js';
 
@@ -46,6 +49,8 @@ export interface HostedAgentParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly settings: LifecycleSettings;
+  /** Of the whole process. Absent: no bound on kernels started at once. */
+  readonly starts?: StartGate;
   /** For a push of an image; absent: no limit. */
   readonly pushTimeoutMs?: number | null;
   readonly commits: CommitSettings;
@@ -109,6 +114,8 @@ export class HostedAgent implements Agent {
       logger,
       metrics,
       settings,
+      ...(parts.starts ? { starts: parts.starts } : {}),
+      relays: new SocketRelays(logger),
     });
     const registry = this.kernels;
     this.#execution = new Execution({
@@ -297,6 +304,13 @@ export class HostedAgent implements Agent {
         new RuntimeError(`agent ${this.id} is shut down and takes no new kernel: restart the daemon first`),
       );
     return this.#lifecycle.create(requests, signal);
+  }
+
+  previewKernels(
+    requests: readonly KernelCreationRequest[],
+    options: { readonly showSecrets: boolean },
+  ): Promise<readonly KernelPreview[]> {
+    return this.#lifecycle.preview(requests, options);
   }
 
   restartKernel(

@@ -88,6 +88,12 @@ export class PortPool implements HostPorts {
     }
   }
 
+  preview(count: number): readonly number[] {
+    this.#reclaimLeases();
+    if (this.#free.size < count) throw this.#exhausted();
+    return [...this.#free].slice(0, count);
+  }
+
   /** Takes over leases too: that is how the port of a cluster's SSH comes to its kernel. */
   restore(kernelId: KernelId, ports: readonly number[]): void {
     for (const port of ports) {
@@ -129,8 +135,12 @@ export class PortPool implements HostPorts {
       if (await this.#probe(port)) return port;
       this.#giveBack(port);
     }
+    throw this.#exhausted();
+  }
+
+  #exhausted(): PortPoolExhaustedError {
     const [first, last] = this.#range;
-    throw new PortPoolExhaustedError(
+    return new PortPoolExhaustedError(
       `no host port of ${String(first)}-${String(last)} is free: widen container.port-range or end kernels`,
       { retryable: true },
     );

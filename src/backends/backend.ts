@@ -25,6 +25,11 @@ export interface KernelBackend {
    */
   create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle>;
   /**
+   * What `create` and `start` would do with the plan, in the backend's own words: for people and for `plan_kernel`.
+   * Makes nothing. Absent: the backend has nothing to tell.
+   */
+  describe?(plan: KernelPlan): Promise<Readonly<Record<string, unknown>>>;
+  /**
    * Starts the container; the runner inside may need a moment until it answers. A start that fails or is cancelled
    * leaves the container created, never half started. Starting a running one gives its endpoints and changes nothing;
    * an ended one is started again.
@@ -59,6 +64,11 @@ export interface KernelBackend {
    * serves all of them. Absent: nobody can tell.
    */
   usageSources?(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>>;
+  /**
+   * Whose container has this address on one of its networks right now; null when none has, or more than one. A
+   * connection from the address comes from that container. Absent: kernels have no addresses of their own.
+   */
+  kernelAt?(address: string): Promise<KernelHandle | null>;
   /** Reports each exit of a running kernel exactly once, also of kernels found again by `inspect`. Returns an unsubscribe function. */
   onExit(listener: (exit: KernelExit) => void): () => void;
 }
@@ -89,6 +99,8 @@ export interface UsageSource {
   readonly pids: readonly number[];
   /** Cgroup directories of this kernel alone, version 1 or 2; a counter is looked for in each of them. */
   readonly cgroups: readonly string[];
+  /** A file in the form of `/proc/net/dev` with the traffic of this kernel alone. Absent: nobody counts it. */
+  readonly trafficFile?: string;
 }
 
 export type KernelProcessState =
@@ -126,15 +138,26 @@ export interface KernelPlan {
     readonly supplementaryGids: readonly number[];
   };
   readonly mounts: readonly PlannedMount[];
+  /**
+   * Further ones that only containers need, as kernels without a mount namespace see the machine's own files: sockets of
+   * this machine, hooks and files of devices. Absent: none.
+   */
+  readonly containerMounts?: readonly PlannedMount[];
   /** May the kernel's user become root? */
   readonly isSudoEnabled: boolean;
   /** What the allocated devices ask of a container engine, in its words (spec/config-and-resources.md 4.3); the process backend ignores it. */
   readonly deviceArguments: Readonly<Record<string, unknown>>;
+  /** Networks of the allocated devices, joined after the start. Absent: none. */
+  readonly deviceNetworks?: readonly string[];
+  /** System calls that the allocated devices need beyond a seccomp profile. Absent: none. */
+  readonly allowedSyscalls?: readonly string[];
   readonly ports: readonly PlannedPort[];
   readonly replInPort: number;
   readonly replOutPort: number;
   /** Absent: the backend's default network. A backend whose kernels share the machine's network ignores it. */
   readonly network?: PlannedNetwork;
+  /** The agent's network for kernels without one of their session (`container.alternative-bridge`). Absent: the engine's. */
+  readonly alternativeBridge?: string;
 }
 
 /** spec/kernel-lifecycle.md 2.12, 2.14 */
@@ -145,6 +168,8 @@ export type PlannedNetwork =
       readonly name: string;
       /** What the other kernels of the session find this one by. */
       readonly aliases: readonly string[];
+      /** It spans machines: an overlay. Absent: it does not. */
+      readonly spansMachines?: boolean;
     }
   | {
       /** The machine's own: no port is translated, the runner listens on `replInPort` and `replOutPort` themselves. */
@@ -159,6 +184,8 @@ export interface ScratchPaths {
   readonly root: string;
   readonly config: string;
   readonly work: string;
+  /** What kernels get as `/tmp`; absent: nothing of ours. */
+  readonly tmp?: string;
 }
 
 export interface KernelLimits {

@@ -10,6 +10,11 @@ export class KernelCreationError extends KernelError {
   override readonly code: string = 'KERNEL_CREATION_FAILED';
 }
 
+/** The file system of a scratch directory cannot be mounted or unmounted. */
+export class ScratchMountError extends KernelCreationError {
+  override readonly code = 'SCRATCH_MOUNT_FAILED';
+}
+
 /** A destroy request, the kernel's own end or the agent's stop came before the creation was through. */
 export class KernelCreationCancelledError extends KernelError {
   override readonly code = 'KERNEL_CREATION_CANCELLED';

@@ -18,6 +18,7 @@ import {
   interruptionError,
 } from './lifecycle/failures.js';
 import type { LifecycleParts } from './lifecycle/parts.js';
+import { previewKernel } from './lifecycle/preview.js';
 import { CreationProgress } from './lifecycle/progress.js';
 import { recoverKernels } from './lifecycle/recovery.js';
 import { restartFailureReason, restartKernel, updatedRequest } from './lifecycle/restart.js';
@@ -27,6 +28,7 @@ import type {
   KernelCreationRequest,
   KernelCreationResult,
   KernelImageRef,
+  KernelPreview,
   KernelRestartResult,
 } from './requests.js';
 
@@ -124,6 +126,16 @@ export class KernelLifecycle {
     const outcomes = await Promise.allSettled(waits);
     throwFailures(outcomes, 'agent.create_kernels() failed');
     return outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  }
+
+  /** What creations of these requests would ask of the backend, one after another; see `previewKernel`. */
+  async preview(
+    requests: readonly KernelCreationRequest[],
+    options: { readonly showSecrets: boolean },
+  ): Promise<readonly KernelPreview[]> {
+    const previews: KernelPreview[] = [];
+    for (const request of requests) previews.push(await previewKernel(this.#parts, request, options));
+    return previews;
   }
 
   /**

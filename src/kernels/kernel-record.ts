@@ -107,6 +107,7 @@ const servicePort = z.object({
 const allocation = z.object({
   slots: texts,
   allocations: z.record(z.string(), z.record(z.string(), texts)),
+  shmemBytes: z.exactOptional(z.string().nullable()),
 });
 
 const creationResult = z.object({

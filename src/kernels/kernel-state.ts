@@ -10,6 +10,7 @@ export const CREATION_STEPS = [
   'stopping-container',
   'pulling-image',
   'allocating',
+  'waiting-for-turn',
   'preparing-scratch',
   'creating-container',
   'starting-container',

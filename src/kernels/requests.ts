@@ -138,12 +138,23 @@ export interface KernelRestartResult {
   readonly servicePorts: readonly ServicePort[];
 }
 
+/** What a creation would ask of the backend; nothing of it exists. */
+export interface KernelPreview {
+  readonly agentId: string;
+  readonly kernelId: KernelId;
+  readonly backend: string;
+  /** In the backend's own words. */
+  readonly launch: Readonly<Record<string, unknown>>;
+}
+
 /** One kernel as cross-agent queries show it. */
 export interface KernelDescription {
   readonly agentId: string;
   readonly kernelId: KernelId;
   readonly sessionId: SessionId;
   readonly state: string;
+  /** What a creation or restart is busy with; null: neither is under way. */
+  readonly stateDetail: string | null;
   readonly sessionType: SessionType;
   readonly image: string;
   readonly runtimeType: string;

@@ -15,6 +15,7 @@ import type { DeviceLedger } from './device-ledger.js';
 import type {
   Device,
   DeviceAttachment,
+  DeviceMount,
   DevicePlugin,
   DockerArguments,
   Granted,
@@ -42,6 +43,17 @@ export interface ResourceLimits {
   readonly memoryBytes: number;
   /** Part of the memory; zero: the backend's default. */
   readonly shmBytes: number;
+}
+
+/** What a kernel's devices need of its container besides arguments; in the order of allocation, nothing twice. */
+export interface DeviceNeeds {
+  /** Device name -> file name -> content; a device without files has its directory all the same. */
+  readonly files: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly mounts: readonly DeviceMount[];
+  readonly hooks: readonly string[];
+  readonly networks: readonly string[];
+  readonly gids: readonly number[];
+  readonly syscalls: readonly string[];
 }
 
 /**
@@ -179,6 +191,37 @@ export class AgentResources {
     return merged;
   }
 
+  /**
+   * What the kernel's devices need besides, from the plugins of those it has. `directoryOf`: where the files of a
+   * plugin are on this machine.
+   */
+  deviceNeeds(allocation: Allocation, directoryOf: (deviceName: string) => string): DeviceNeeds {
+    const needs: DeviceNeeds = {
+      files: {},
+      mounts: [],
+      hooks: [],
+      networks: [],
+      gids: [],
+      syscalls: [],
+    };
+    return this.#deviceNames(allocation).reduce((sum, name) => {
+      const plugin = this.#options.plugins.get(name);
+      const granted = this.#granted(name, allocation);
+      if (!plugin || granted.devices.length === 0) return sum;
+      const { gids = [], syscalls = [] } = plugin.privileges?.(granted) ?? {};
+      return {
+        files: INTRINSIC_SLOTS.includes(name)
+          ? sum.files
+          : { ...sum.files, [name]: plugin.files?.(granted) ?? {} },
+        mounts: [...sum.mounts, ...(plugin.mounts?.(granted, directoryOf(name)) ?? [])],
+        hooks: union(sum.hooks, plugin.hooks?.(granted)),
+        networks: union(sum.networks, plugin.networks?.(granted)),
+        gids: union(sum.gids, gids),
+        syscalls: union(sum.syscalls, syscalls),
+      };
+    }, needs);
+  }
+
   /** The content of `resource.txt` (spec 4.4). */
   resourceText(allocation: Allocation, mounts: readonly MountEntry[]): string {
     const pluginData: Record<string, string> = {};
@@ -259,6 +302,10 @@ function mergeFragments(base: DockerArguments, addition: DockerArguments): Docke
   }
   return merged;
 }
+
+const union = <T>(before: readonly T[], more: readonly T[] = []): readonly T[] => [
+  ...new Set([...before, ...more]),
+];
 
 const isTable = (value: unknown): value is DockerArguments =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

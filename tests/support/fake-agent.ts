@@ -7,6 +7,7 @@ import { Kernel } from '../../src/kernels/kernel.js';
 import type {
   KernelCreationRequest,
   KernelCreationResult,
+  KernelPreview,
   KernelRestartResult,
 } from '../../src/kernels/requests.js';
 import type { AgentFactory } from '../../src/runtime/agent-runtime.js';
@@ -133,6 +134,19 @@ export class FakeAgent implements Agent {
       }),
     );
   }
+  previewKernels(...args: Parameters<Agent['previewKernels']>): Promise<readonly KernelPreview[]> {
+    this.#record('previewKernels', ...args);
+    const [requests, { showSecrets }] = args;
+    return Promise.resolve(
+      requests.map(({ kernelId }) => ({
+        agentId: this.id,
+        kernelId,
+        backend: 'fake',
+        launch: { secrets: showSecrets },
+      })),
+    );
+  }
+
   restartKernel(...[restart]: Parameters<Agent['restartKernel']>): Promise<KernelRestartResult> {
     this.#record('restartKernel', restart);
     this.kernels.get(restart.kernelId);

@@ -24,6 +24,41 @@ const bindings = z
   .nullish()
   .transform((value) => value ?? {});
 
+/** The addresses that a container has on its networks; it has them while it runs. */
+const networkSettings = z
+  .object({
+    Networks: z
+      .record(
+        z.string(),
+        z
+          .object({
+            IPAddress: z.string().nullish(),
+            GlobalIPv6Address: z.string().nullish(),
+            NetworkID: z.string().nullish(),
+          })
+          .nullable(),
+      )
+      .nullish(),
+    Ports: bindings,
+  })
+  .nullish()
+  .transform((settings) => ({
+    /** Names and ids of the networks that it is attached to. */
+    networks: Object.entries(settings?.Networks ?? {}).flatMap(([name, network]) =>
+      network?.NetworkID ? [name, network.NetworkID] : [name],
+    ),
+    /** `2000/tcp` -> host ports, while it runs. */
+    ports: Object.fromEntries(
+      Object.entries(settings?.Ports ?? {}).map(([port, published]) => [
+        port,
+        (published ?? []).map(({ HostPort }) => Number(HostPort)),
+      ]),
+    ),
+    addresses: Object.values(settings?.Networks ?? {}).flatMap((network) =>
+      [network?.IPAddress, network?.GlobalIPv6Address].flatMap((address) => (address ? [address] : [])),
+    ),
+  }));
+
 export const containerSchema = z.object({
   Id: z.string(),
   State: z.object({
@@ -32,16 +67,19 @@ export const containerSchema = z.object({
     OOMKilled: z.boolean().default(false),
     Error: z.string().default(''),
     StartedAt: z.string().default(''),
+    /** Of the first process on the engine's machine; 0 while none runs. */
+    Pid: z.number().default(0),
   }),
   Config: z.object({ Labels: labels, User: z.string().default('') }),
   HostConfig: z.object({ PortBindings: bindings }),
   Mounts: mounts,
+  NetworkSettings: networkSettings,
 });
 /** One container, as an inspection shows it. */
 export type Container = z.infer<typeof containerSchema>;
 
 export const listedContainersSchema = z.array(
-  z.object({ Id: z.string(), State: z.string(), Labels: labels }),
+  z.object({ Id: z.string(), State: z.string(), Labels: labels, NetworkSettings: networkSettings }),
 );
 export type ListedContainer = z.infer<typeof listedContainersSchema>[number];
 
@@ -64,6 +102,9 @@ export const imageDetailsSchema = z.object({
 });
 export type ImageDetails = z.infer<typeof imageDetailsSchema>;
 export const networksSchema = z.array(z.object({ Name: z.string(), Id: z.string() }));
+export const networkSchema = z.object({
+  IPAM: z.object({ Config: z.array(z.object({ Subnet: z.string().optional() })).nullish() }).nullish(),
+});
 export const versionSchema = z.object({
   Version: z.string().default('unknown'),
   ApiVersion: z.string().default('unknown'),

@@ -25,6 +25,11 @@ export class ContainerStartError extends RuntimeError {
   override readonly code = 'BACKEND_START_FAILED';
 }
 
+/** The engine has published other ports than those that were reserved. */
+export class PortMismatchError extends RuntimeError {
+  override readonly code = 'BACKEND_PORT_MISMATCH';
+}
+
 /** The container still runs long after it was killed: the engine or the operating system is stuck. */
 export class ContainerStopError extends RuntimeError {
   override readonly code = 'BACKEND_STOP_FAILED';

@@ -5,7 +5,14 @@ import type { KernelCreationResult } from '../requests.js';
 import type { LifecycleParts } from './parts.js';
 import { announceProgress, type CreationProgress } from './progress.js';
 import { checkArchitecture, ensureImage } from './pull.js';
-import { countHostPorts, type PlannedService, planServices, withHostPorts } from './service-ports.js';
+import { isOnHostNetwork } from './plan-network.js';
+import {
+  countHostPorts,
+  fixedPorts,
+  type PlannedService,
+  planServices,
+  withHostPorts,
+} from './service-ports.js';
 import { startKernel } from './start.js';
 
 /**
@@ -53,19 +60,25 @@ async function allocate(parts: LifecycleParts, kernel: Kernel): Promise<void> {
   }
 }
 
-/** One host port for each container port; the cluster's SSH port was given to the manager before and is taken over. */
+/**
+ * One host port for each container port; the cluster's SSH port was given to the manager before and is taken over, and
+ * on the machine's network a service has the port that it listens on, or the kernel is refused.
+ */
 async function takePorts(
   parts: LifecycleParts,
   kernel: Kernel,
   services: readonly PlannedService[],
 ): Promise<void> {
   const { config, cluster } = kernel.request;
-  const sshPort = cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1];
-  const fixed = new Map(sshPort === undefined ? [] : [['sshd', sshPort]]);
+  const fixed = fixedPorts(services, {
+    sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
+    isOnHost: isOnHostNetwork(kernel.request),
+  });
+  const booked = [...fixed.values()].flat();
   let taken: readonly number[];
   try {
     // First, or the pool might hand out the same port for something else.
-    parts.ports.restore(kernel.id, [...fixed.values()]);
+    parts.ports.restore(kernel.id, booked);
     taken = await parts.ports.acquire(kernel.id, 2 + countHostPorts(services, fixed));
   } catch (error) {
     throw new KernelCreationError(
@@ -78,6 +91,6 @@ async function takePorts(
     throw new KernelCreationError(
       `Kernel failed to create container (k:${kernel.id}, detail:too few host ports)`,
     );
-  const ports: KernelPorts = { replIn, replOut, booked: [...taken, ...fixed.values()] };
+  const ports: KernelPorts = { replIn, replOut, booked: [...taken, ...booked] };
   kernel.learn({ ports, servicePorts: withHostPorts(services, forServices, fixed) });
 }

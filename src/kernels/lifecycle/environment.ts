@@ -11,15 +11,19 @@ export interface KernelIdentity {
   readonly supplementaryGids: readonly number[];
 }
 
-/** `own`: the agent's configured kernel uid and gid, already resolved to numbers where the machine has any. */
+/**
+ * `own`: the agent's configured kernel uid and gid, already resolved to numbers where the machine has any.
+ * `deviceGids`: groups that may open the allocated devices.
+ */
 export function planIdentity(
   request: KernelCreationRequest,
   own: { readonly uid: number | null; readonly gid: number | null },
+  deviceGids: readonly number[] = [],
 ): KernelIdentity {
   const { config } = request;
   const features = (config.image.labels[FEATURES_LABEL] ?? 'uid-match').split(/\s+/);
   const matched = features.includes('uid-match');
-  const gids = new Set(config.supplementaryGids);
+  const gids = new Set([...config.supplementaryGids, ...deviceGids]);
   if (config.mainGid !== null && matched && own.gid !== null) gids.add(own.gid);
   return {
     uid: config.uid ?? (matched ? own.uid : null),

@@ -49,6 +49,7 @@ export function creationFailure(kernel: Kernel, step: CreationStep, error: unkno
     case 'accepted':
     case 'pulling-image':
     case 'allocating':
+    case 'waiting-for-turn':
     case 'preparing-scratch':
       if (isSpleniumError(error)) return error;
       break;

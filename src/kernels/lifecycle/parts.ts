@@ -1,4 +1,4 @@
-import type { KernelBackend, KernelLimits, RunnerEndpoints } from '../../backends/backend.js';
+import type { KernelBackend, KernelLimits, PlannedMount, RunnerEndpoints } from '../../backends/backend.js';
 import type { Clock } from '../../core/clock.js';
 import type { AgentId, ContainerId, KernelId } from '../../core/ids.js';
 import type { Logger } from '../../core/logger.js';
@@ -7,6 +7,8 @@ import type { EventSink } from '../../events/catalogue.js';
 import type { KernelJournal } from '../kernel-journal.js';
 import type { KernelRegistry } from '../kernel-registry.js';
 import type { AttachedDevice, ResourceSpec } from '../requests.js';
+import type { SocketRelays } from './socket-relays.js';
+import type { StartGate } from './start-gate.js';
 
 /** What the lifecycle of one agent's kernels works with. */
 export interface LifecycleParts {
@@ -24,12 +26,26 @@ export interface LifecycleParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly settings: LifecycleSettings;
+  /** Of the whole process. Absent: as many kernels are started at once as are asked for. */
+  readonly starts?: StartGate;
+  /** Absent: kernels reach no socket of this machine. */
+  readonly relays?: SocketRelays;
 }
 
 export interface LifecycleSettings {
   readonly scratchRoot: string;
   /** Host address of published ports. */
   readonly bindHost: string;
+  /** Services that only this machine may reach, such as `ttyd` of storage nodes (spec/kernel-lifecycle.md 2.13). Absent: none. */
+  readonly protectedServices?: readonly string[];
+  /** How the directory is made (spec/kernel-lifecycle.md 2.8). Absent: `hostdir`. */
+  readonly scratchType?: 'hostdir' | 'hostfile' | 'memory';
+  /** Of one `hostfile` scratch. */
+  readonly scratchSizeBytes?: number;
+  /** Network of kernels whose session has none. Absent or null: the backend's own default. */
+  readonly alternativeBridge?: string | null;
+  /** Where relays of sockets of this machine are (spec/kernel-lifecycle.md 2.9). Absent: there are none. */
+  readonly socketDirectory?: string;
   /** Told to clients; null: the bind host. */
   readonly advertisedHost: string | null;
   /** `x86_64`, `aarch64`: what images must be built for. */
@@ -58,6 +74,8 @@ export interface AllocationRequest {
 export interface KernelAllocation {
   readonly slots: ResourceSpec['slots'];
   readonly allocations: ResourceSpec['allocations'];
+  /** Part of the memory that is to be shared memory, a decimal text. */
+  readonly shmemBytes?: string | null;
 }
 
 /** One agent's share of the node; implemented by `resources/AgentResources`. All amounts are decimal texts. */
@@ -73,14 +91,30 @@ export interface KernelResources {
   limits(allocation: KernelAllocation): Omit<KernelLimits, 'shmBytes'>;
   /** What the devices ask of a container engine, in its words. */
   deviceArguments(allocation: KernelAllocation): Readonly<Record<string, unknown>>;
+  /** What the devices need besides; `directoryOf`: where the files of a device family are on this machine. */
+  deviceNeeds(allocation: KernelAllocation, directoryOf: (deviceName: string) => string): DeviceNeeds;
   /** The content of `resource.txt` but for mounts, spec/config-and-resources.md 4.4. */
   resourceText(allocation: KernelAllocation, mounts: ResourceSpec['mounts']): string;
+}
+
+/** What a kernel's devices need of its container besides arguments. */
+export interface DeviceNeeds {
+  /** Device name -> file name -> content, below `config/<device name>/`. */
+  readonly files: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly mounts: readonly PlannedMount[];
+  /** Shared libraries of this machine that every process of the kernel loads first. */
+  readonly hooks: readonly string[];
+  readonly networks: readonly string[];
+  readonly gids: readonly number[];
+  readonly syscalls: readonly string[];
 }
 
 /** Host ports of one agent; implemented by `agent/PortPool`. */
 export interface HostPorts {
   /** @throws PortPoolExhaustedError; nothing is taken then. */
   acquire(kernelId: KernelId, count: number): Promise<readonly number[]>;
+  /** The free ports that would come next; nothing is taken. @throws PortPoolExhaustedError when there are fewer. */
+  preview(count: number): readonly number[];
   /** Books ports that a kernel has already. @throws when another kernel has one of them; nothing is booked then. */
   restore(kernelId: KernelId, ports: readonly number[]): void;
   /** Returns all ports of the kernel. Idempotent. */

@@ -6,7 +6,7 @@ import type { KeyedQueue } from '../../core/keyed-queue.js';
 import { Kernel, type KernelFacts } from '../kernel.js';
 import type { KernelEndings } from './endings.js';
 import type { LifecycleParts } from './parts.js';
-import { scratchPaths } from './plan.js';
+import { planRelays, scratchPaths } from './plan-mounts.js';
 import { removeScratch } from './scratch.js';
 import { announceStart } from './start.js';
 import { announceTermination, endContainer, removeStray } from './terminate.js';
@@ -178,6 +178,14 @@ async function attach(
   kernel: Kernel,
   found: KernelProcessState | null,
 ): Promise<void> {
+  await parts.relays
+    ?.reopen(planRelays(kernel.request, parts.settings.socketDirectory))
+    .catch((error: unknown) => {
+      parts.logger.error('cannot reopen the domain socket proxies of a recovered kernel', {
+        kernelId: kernel.id,
+        error: messageOf(error),
+      });
+    });
   const endpoints = found?.status === 'running' ? found.endpoints : kernel.endpoints;
   if (endpoints) {
     kernel.learn({ endpoints });

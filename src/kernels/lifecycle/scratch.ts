@@ -5,6 +5,16 @@ import { hasCode, InvariantError, messageOf, PermissionError, ValueError } from 
 import type { Logger } from '../../core/logger.js';
 import type { KernelCreationRequest } from '../requests.js';
 import { environmentText } from './environment.js';
+import type { DeviceNeeds } from './parts.js';
+import { HOST_DIRECTORY, mountScratch, type ScratchVolume, unmountScratch } from './scratch-volume.js';
+
+/** Those whose ports the runner must be told. */
+const INTRINSIC_SERVICES: ReadonlySet<string> = new Set(['replin', 'replout', 'sshd', 'ttyd']);
+
+export interface ScratchLayout {
+  readonly volume?: ScratchVolume;
+  readonly devices?: readonly string[];
+}
 
 /** One file of a scratch directory, as a value; `path` is relative to the scratch root. */
 export interface ScratchFile {
@@ -26,8 +36,34 @@ export function planScratchFiles(
   request: KernelCreationRequest,
   plan: KernelPlan,
   resourceText: string,
+  devices: DeviceNeeds['files'] = {},
 ): readonly ScratchFile[] {
-  return [...configFiles(plan, resourceText), ...secretFiles(request), ...homeFiles(request)];
+  return [
+    ...configFiles(plan, resourceText),
+    ...networkFiles(plan),
+    ...deviceFiles(devices),
+    ...secretFiles(request),
+    ...homeFiles(request),
+  ];
+}
+
+/** Where the kernel's own services listen when no port is translated (spec/kernel-lifecycle.md 2.14). */
+function networkFiles(plan: KernelPlan): readonly ScratchFile[] {
+  if (plan.network?.mode !== 'host') return [];
+  const ports = plan.ports.filter(({ name }) => INTRINSIC_SERVICES.has(name));
+  const listed = Object.fromEntries(ports.map(({ name, hostPort }) => [name, hostPort]));
+  return [file('config/intrinsic-ports.json', JSON.stringify(listed))];
+}
+
+/** @throws ValueError for a name that would lead elsewhere. */
+function deviceFiles(devices: DeviceNeeds['files']): readonly ScratchFile[] {
+  return Object.entries(devices).flatMap(([device, files]) =>
+    Object.entries(files).map(([name, data]) => {
+      if (posix.basename(name) !== name || name === '' || name === '..' || name === '.')
+        throw new ValueError(`device ${device}: '${name}' is not the name of a file`);
+      return file(`config/${device}/${name}`, data);
+    }),
+  );
 }
 
 /** The files that a restart writes anew; everything else in the scratch directory is the user's by then. */
@@ -41,19 +77,27 @@ export function configFiles(plan: KernelPlan, resourceText: string): readonly Sc
   ];
 }
 
-/** Makes the directory from nothing: what an earlier attempt may have left is removed first. */
+/**
+ * Makes the directory from nothing: what an earlier attempt may have left is removed first. `devices`: names of those
+ * that have a directory of their own in `config`.
+ * @throws ScratchMountError when the file system of its type cannot be mounted.
+ */
 export async function prepareScratch(
   scratch: ScratchPaths,
   files: readonly ScratchFile[],
   owner: ScratchOwner,
+  { volume = HOST_DIRECTORY, devices = [] }: ScratchLayout = {},
 ): Promise<void> {
   await removeScratch(scratch);
   await mkdir(dirname(scratch.root), { recursive: true });
   await mkdir(scratch.root, { mode: 0o755 });
+  await mountScratch(scratch, volume);
+  await chmod(scratch.root, 0o755);
   for (const path of [scratch.config, scratch.work]) {
     await mkdir(path);
     await chmod(path, 0o755);
   }
+  for (const device of devices) await mkdir(join(scratch.config, device));
   await owner.give(scratch.work);
   await writeScratchFiles(scratch, files, owner);
 }
@@ -76,8 +120,12 @@ export async function appendContainerId(scratch: ScratchPaths, containerId: stri
   await appendFile(join(scratch.config, 'resource.txt'), `CID=${containerId}\n`);
 }
 
-/** Idempotent. Directories that the kernel's user locked are opened first. */
+/**
+ * Idempotent. What is mounted there is unmounted, directories that the kernel's user locked are opened first.
+ * @throws ScratchMountError, before anything is deleted, while a mount stays.
+ */
 export async function removeScratch(scratch: ScratchPaths): Promise<void> {
+  await unmountScratch(scratch);
   try {
     await rm(scratch.root, { recursive: true, force: true });
   } catch (error) {

@@ -106,17 +106,36 @@ export function planServices(config: KernelCreationConfig): readonly PlannedServ
   return services;
 }
 
+/**
+ * Ports that do not come from the pool, by service: the SSH port of a cluster, and on the machine's own network those
+ * of all services that cannot be told to listen elsewhere (spec/kernel-lifecycle.md 2.14).
+ */
+export function fixedPorts(
+  services: readonly PlannedService[],
+  facts: { readonly sshPort: number | undefined; readonly isOnHost: boolean },
+): FixedPorts {
+  const fixed = new Map<string, readonly number[]>();
+  if (facts.isOnHost)
+    for (const { name, containerPorts } of services)
+      if (!BUILT_IN.some((builtIn) => builtIn.name === name)) fixed.set(name, containerPorts);
+  if (facts.sshPort !== undefined) fixed.set('sshd', [facts.sshPort]);
+  return fixed;
+}
+
+/** Service name -> host ports, one for each container port. */
+export type FixedPorts = ReadonlyMap<string, readonly number[]>;
+
 /** Gives every container port a host port, in order; `fixed` ones come from elsewhere and are not taken off the list. */
 export function withHostPorts(
   services: readonly PlannedService[],
   hostPorts: readonly number[],
-  fixed: ReadonlyMap<string, number>,
+  fixed: FixedPorts,
 ): readonly ServicePort[] {
   const free = [...hostPorts];
   return services.map((service) => ({
     ...service,
-    hostPorts: service.containerPorts.map(() => {
-      const port = fixed.get(service.name) ?? free.shift();
+    hostPorts: service.containerPorts.map((_, index) => {
+      const port = fixed.get(service.name)?.[index] ?? free.shift();
       if (port === undefined)
         throw new ServicePortError(
           `no host port is left for service ${service.name}: fewer were taken than needed`,
@@ -127,10 +146,7 @@ export function withHostPorts(
 }
 
 /** Host ports to take from the pool, the two of the runner not counted. */
-export function countHostPorts(
-  services: readonly PlannedService[],
-  fixed: ReadonlyMap<string, number>,
-): number {
+export function countHostPorts(services: readonly PlannedService[], fixed: FixedPorts): number {
   return services.reduce(
     (sum, { name, containerPorts }) => sum + (fixed.has(name) ? 0 : containerPorts.length),
     0,

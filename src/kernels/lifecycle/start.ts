@@ -1,8 +1,9 @@
+import type { KernelHandle, RunnerEndpoints } from '../../backends/backend.js';
 import { InvariantError, messageOf } from '../../core/errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
 import type { KernelCreationResult } from '../requests.js';
+import { type GatheredPlan, gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
-import { planKernel, specMounts } from './plan.js';
 import type { CreationProgress } from './progress.js';
 import {
   appendContainerId,
@@ -27,37 +28,15 @@ export async function startKernel(
   },
 ): Promise<KernelCreationResult> {
   const { kernel, signal } = progress;
-  const { backend, journal, resources, settings } = parts;
+  const { resources, settings } = parts;
   const { request } = kernel;
   const { allocation, ports } = claimed(kernel);
 
-  progress.enter('preparing-scratch');
-  const plan = planKernel(request, {
-    agentId: parts.agentId,
-    settings,
-    ownIdentity: ownIdentity(parts),
-    limits: resources.limits(allocation),
-    deviceEnvironment: resources.environment(allocation),
-    deviceArguments: resources.deviceArguments(allocation),
-    ports,
-    services: kernel.servicePorts,
-  });
-  const mounts = specMounts(request.config, plan.scratch);
-  const resourceText = resources.resourceText(allocation, mounts);
-  const owner = new ScratchOwner(plan.identity, parts.logger);
-  if (options.scratch === 'new')
-    await prepareScratch(plan.scratch, planScratchFiles(request, plan, resourceText), owner);
-  else await writeScratchFiles(plan.scratch, configFiles(plan, resourceText), owner);
-
-  progress.enter('creating-container');
-  const handle = await backend.create(plan, signal);
-  kernel.learn({ handle });
-  await appendContainerId(plan.scratch, handle.containerId);
-  await journal.record(kernel);
-
-  progress.enter('starting-container');
-  const endpoints = await backend.start(handle, signal);
-  kernel.learn({ endpoints });
+  const gathered = gatherPlan(parts, { request, allocation, ports, services: kernel.servicePorts });
+  const { mounts } = gathered;
+  if (parts.starts?.isFull) progress.enter('waiting-for-turn');
+  const leave = await parts.starts?.enter(signal);
+  const { handle, endpoints } = await makeContainer(parts, progress, gathered, options).finally(leave);
 
   progress.enter('waiting-for-runner');
   const apps = await parts.runners.connect(kernel.id, endpoints).waitReady({ ...settings.readiness, signal });
@@ -78,6 +57,39 @@ export async function startKernel(
   kernel.learn({ servicePorts, result });
   await becomeRunning(parts, kernel, result, signal);
   return result;
+}
+
+/** From the plan to a container that runs. A kernel that ends meanwhile is cleaned up by the caller. */
+async function makeContainer(
+  parts: LifecycleParts,
+  progress: CreationProgress,
+  { plan, devices, relays, mounts }: GatheredPlan,
+  options: { readonly scratch: 'new' | 'kept' },
+): Promise<{ readonly handle: KernelHandle; readonly endpoints: RunnerEndpoints }> {
+  const { kernel, signal } = progress;
+  const { backend, journal, resources, settings } = parts;
+  const { request } = kernel;
+  progress.enter('preparing-scratch');
+  const resourceText = resources.resourceText(claimed(kernel).allocation, mounts);
+  const owner = new ScratchOwner(plan.identity, parts.logger);
+  if (options.scratch === 'new')
+    await prepareScratch(plan.scratch, planScratchFiles(request, plan, resourceText, devices.files), owner, {
+      volume: { type: settings.scratchType ?? 'hostdir', imageBytes: settings.scratchSizeBytes ?? 0 },
+      devices: Object.keys(devices.files),
+    });
+  else await writeScratchFiles(plan.scratch, configFiles(plan, resourceText), owner);
+  await parts.relays?.open(relays);
+
+  progress.enter('creating-container');
+  const handle = await backend.create(plan, signal);
+  kernel.learn({ handle });
+  await appendContainerId(plan.scratch, handle.containerId);
+  await journal.record(kernel);
+
+  progress.enter('starting-container');
+  const endpoints = await backend.start(handle, signal);
+  kernel.learn({ endpoints });
+  return { handle, endpoints };
 }
 
 /**
@@ -125,14 +137,4 @@ function claimed(kernel: Kernel): { readonly allocation: KernelAllocation; reado
   if (!allocation || !ports)
     throw new InvariantError(`kernel ${kernel.id} is to be started without resources or host ports`);
   return { allocation, ports };
-}
-
-function ownIdentity({ settings }: LifecycleParts): {
-  readonly uid: number | null;
-  readonly gid: number | null;
-} {
-  return {
-    uid: settings.kernelUid ?? process.getuid?.() ?? null,
-    gid: settings.kernelGid ?? process.getgid?.() ?? null,
-  };
 }

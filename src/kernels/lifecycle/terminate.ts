@@ -6,7 +6,7 @@ import type { KernelId, SessionId } from '../../core/ids.js';
 import type { Kernel } from '../kernel.js';
 import { collectLogs } from './collect-logs.js';
 import type { LifecycleParts } from './parts.js';
-import { scratchPaths } from './plan.js';
+import { type PlannedRelay, planRelays, scratchPaths } from './plan-mounts.js';
 import { removeScratch } from './scratch.js';
 import { TIME_LIMITS } from './time-limits.js';
 
@@ -33,6 +33,11 @@ export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<
   if (handle) await endContainer(parts, handle, () => collectLogs(parts, handle));
   parts.resources.free(kernel.id);
   parts.ports.releaseAll(kernel.id);
+  const { relays } = parts;
+  if (relays)
+    await attempt('cannot close the domain socket proxies of a kernel', () =>
+      relays.close(relaysOf(parts, kernel)),
+    );
   const scratchGone = await attempt(
     'cannot remove the scratch directory; the next start of the agent tries again',
     () => removeScratch(scratchPaths(parts.settings.scratchRoot, kernel.id)),
@@ -97,6 +102,15 @@ export async function endContainer(
   }
 }
 
+/** Those of a request that never came so far are no relays. */
+function relaysOf({ settings }: LifecycleParts, { request }: Kernel): readonly PlannedRelay[] {
+  try {
+    return planRelays(request, settings.socketDirectory);
+  } catch {
+    return [];
+  }
+}
+
 /** A container that no kernel of the registry owns, with what it left on the disk. */
 export async function removeStray(parts: LifecycleParts, handle: KernelHandle): Promise<void> {
   const kernel = parts.registry.find(handle.kernelId);
@@ -110,6 +124,8 @@ export async function announceTermination(
   { kernelId, sessionId }: { readonly kernelId: KernelId; readonly sessionId: SessionId },
   reason: string,
   exitCode = -1,
+  /** See `EventSink.publish`. */
+  occurrence?: string,
 ): Promise<void> {
   await parts.events.publish(
     parts.agentId,
@@ -126,8 +142,6 @@ async function announceEnd(parts: LifecycleParts, kernel: Kernel): Promise<void>
   const occurrence = `kernel_terminated:${kernelId}:${String(kernel.facts.createdAtMs)}`;
   const { reason, exitCode } = termination;
   await announceTermination(parts, { kernelId, sessionId }, reason, exitCode ?? -1, occurrence);
-  /** See `EventSink.publish`. */
-  occurrence?: string,
 }
 
 /** The reason of the end outlives a crash. A disk that refuses must not keep a kernel alive, though. */

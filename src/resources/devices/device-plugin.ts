@@ -30,8 +30,26 @@ export interface DevicePlugin {
 
   /** Environment variables of a kernel, also of one that is given none of the devices. */
   environment?(granted: Granted): Readonly<Record<string, string>>;
-  /** Fragment of Docker's `HostConfig`; fragments of all plugins are merged, lists joined. */
+  /**
+   * Fragment of Docker's `HostConfig`; fragments of all plugins are merged, lists joined.
+   * @throws ValueError when no container can be made with what was granted.
+   */
   dockerArguments?(granted: Granted): DockerArguments;
+  /**
+   * The five below are asked only for a kernel that has some of the devices, and matter to containers only; a kernel
+   * without a mount namespace sees the machine's own files.
+   *
+   * Files of the kernel, by name: `/home/config/<key>/<name>` inside.
+   */
+  files?(granted: Granted): Readonly<Record<string, string>>;
+  /** Further mounts. `directory` is where the files above are on this machine. */
+  mounts?(granted: Granted, directory: string): readonly DeviceMount[];
+  /** Shared libraries of this machine that every process of the kernel loads first. */
+  hooks?(granted: Granted): readonly string[];
+  /** Names of container networks that the kernel joins after its start. */
+  networks?(granted: Granted): readonly string[];
+  /** What the kernel's user and its processes may do beyond the usual to use the devices. */
+  privileges?(granted: Granted): DevicePrivileges;
   /** Lines for the kernel's `resource.txt`. */
   resourceData?(granted: Granted): Readonly<Record<string, string>>;
   /** What the manager is told about each device given out. Without it: id and model name. */
@@ -95,6 +113,20 @@ export interface Granted {
   readonly all: readonly Device[];
   /** Shared memory the kernel asked for. */
   readonly shmemBytes: bigint | null;
+}
+
+export interface DeviceMount {
+  /** An absolute path of this machine, or the name of a volume. */
+  readonly source: string;
+  readonly target: string;
+  readonly permission: 'ro' | 'rw';
+}
+
+export interface DevicePrivileges {
+  /** Groups that may open the devices' files. */
+  readonly gids?: readonly number[];
+  /** Names of system calls that the seccomp profile must let through. */
+  readonly syscalls?: readonly string[];
 }
 
 /** Part of a Docker container-create body's `HostConfig`, in Docker's own names. */

@@ -1,3 +1,4 @@
+import { ValueError } from '../../core/errors.js';
 import { parseDecimal, positionalText } from '../quantity/decimal.js';
 import type {
   Device,
@@ -18,6 +19,11 @@ export interface MemoryPluginOptions {
   readonly fixedBytes?: bigint;
   /** Heed the limit of our own control group; right where kernels are our children. Default true. */
   readonly ownCgroup?: boolean;
+  /**
+   * Is a kernel's shared memory taken out of the limit of its container, as 25.17 does it, or not, as from 26.8 on
+   * (spec/config-and-resources.md 6.4)? Default `subtracted`.
+   */
+  readonly sharedMemory?: 'subtracted' | 'included';
 }
 
 const ROOT = 'root';
@@ -64,14 +70,17 @@ export class MemoryPlugin implements DevicePlugin {
     ];
   }
 
-  /**
-   * No swap. Shared memory is part of what the kernel asked for, and the release's rule takes it out of the
-   * container's own limit.
-   */
+  /** No swap. @throws ValueError when shared memory leaves nothing of the memory. */
   dockerArguments({ devices, shmemBytes }: Granted): DockerArguments {
     const amount = devices[0]?.amount;
     if (amount === undefined) return {};
-    const bytes = Number(positionalText(parseDecimal(amount).minus(String(shmemBytes ?? 0n))));
+    const isSubtracted = (this.#options.sharedMemory ?? 'subtracted') === 'subtracted';
+    const shared = isSubtracted ? (shmemBytes ?? 0n) : 0n;
+    const bytes = Number(positionalText(parseDecimal(amount).minus(String(shared))));
+    if (bytes <= 0)
+      throw new ValueError(
+        `shared memory of ${String(shared)} bytes leaves nothing of ${amount} bytes of memory: ask for less shmem`,
+      );
     return {
       Memory: bytes,
       MemorySwap: bytes,

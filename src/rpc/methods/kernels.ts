@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { ValueError } from '../../core/errors.js';
+import type { KernelId, SessionId } from '../../core/ids.js';
+import type { ClusterInfo, KernelCreationRequest, KernelImageRef } from '../../kernels/requests.js';
 import { agentMethod, nodeMethod, optional, required } from '../method.js';
 import {
   clusterInfo,
@@ -7,14 +9,17 @@ import {
   imageRefOf,
   kernelCreationConfig,
   kernelImageRefs,
+  plainImageRefs,
 } from '../wire/kernel-creation.js';
 import {
   creationResultToWire,
   descriptionToWire,
   kernelCreationResult,
   kernelDescription,
+  kernelPreview,
   kernelRestartResult,
   kernelStatus,
+  previewToWire,
   restartResultToWire,
 } from '../wire/results.js';
 import { Float } from '../../codec/index.js';
@@ -34,6 +39,30 @@ import {
 const kernel = required('kernel_id', kernelId, 'The kernel.');
 const session = required('session_id', sessionId, 'The session the kernel belongs to.');
 const empty = z.strictObject({}).describe('{}');
+
+/** One request for each kernel id that has a configuration. @throws KeyError for one without an image reference. */
+function requestsOf(args: {
+  readonly raw_session_id: SessionId;
+  readonly raw_kernel_ids: readonly KernelId[];
+  readonly raw_configs: readonly z.output<typeof kernelCreationConfig>[];
+  readonly raw_cluster_info: ClusterInfo;
+  readonly kernel_image_refs: ReadonlyMap<KernelId, KernelImageRef>;
+}): readonly KernelCreationRequest[] {
+  return args.raw_kernel_ids.flatMap((id, index) => {
+    const config = args.raw_configs[index];
+    if (!config) return [];
+    const imageRef = imageRefOf(args.kernel_image_refs, id);
+    return [
+      {
+        sessionId: args.raw_session_id,
+        kernelId: id,
+        config: completeConfig(config, imageRef),
+        cluster: args.raw_cluster_info,
+        imageRef,
+      },
+    ];
+  });
+}
 
 /** Functions over kernels (spec/rpc-functions.md 3.6 and 3.7), and the two cross-agent queries of this program. */
 export const kernelMethods = [
@@ -61,21 +90,36 @@ export const kernelMethods = [
         throw new ValueError(
           `create_kernels: ${String(ids.length)} kernel ids but ${String(configs.length)} configurations`,
         );
-      const requests = ids.flatMap((id, index) => {
-        const config = configs[index];
-        if (!config) return [];
-        const ref = imageRefOf(args.kernel_image_refs, id);
-        return [
-          {
-            sessionId: args.raw_session_id,
-            kernelId: id,
-            config: completeConfig(config, ref),
-            cluster: args.raw_cluster_info,
-            imageRef: ref,
-          },
-        ];
-      });
-      return (await agent.createKernels(requests, signal)).map(creationResultToWire);
+      return (await agent.createKernels(requestsOf(args), signal)).map(creationResultToWire);
+    },
+  }),
+  agentMethod({
+    name: 'plan_kernel',
+    doc:
+      'What create_kernels with the same arguments would ask of the backend, with the devices and ports that are free ' +
+      'now. Makes nothing and takes nothing.',
+    params: [
+      required('raw_session_id', sessionId, 'The session.'),
+      required('raw_kernel_ids', z.array(kernelId).describe('array<uuid-str>'), 'The kernels.'),
+      required(
+        'raw_configs',
+        z.array(kernelCreationConfig).describe('array<KernelCreationConfig>'),
+        'One configuration for each kernel, in the same order.',
+      ),
+      required('raw_cluster_info', clusterInfo, 'What the kernels of the session have in common.'),
+      required('kernel_image_refs', plainImageRefs, 'The image of each kernel; plain maps will do.'),
+      optional('show_secrets', bool, false, 'With the values of the variables that the configurations hold.'),
+    ],
+    returns: z.array(kernelPreview).describe('array<KernelPreview>'),
+    repeat: 'safe',
+    handler: async (args, { agent }) => {
+      const { raw_kernel_ids: ids, raw_configs: configs } = args;
+      if (ids.length !== configs.length)
+        throw new ValueError(
+          `plan_kernel: ${String(ids.length)} kernel ids but ${String(configs.length)} configurations`,
+        );
+      const previews = await agent.previewKernels(requestsOf(args), { showSecrets: args.show_secrets });
+      return previews.map(previewToWire);
     },
   }),
   agentMethod({

@@ -251,9 +251,7 @@ export const plainImageRefs = z
   .union([kernelImageRefs, z.record(z.string(), plainImageRef).transform(byKernelId)])
   .describe('map<uuid-str,{canonical,architecture?,is_local?}>');
 
-function byKernelId(
-  refs: Readonly<Record<string, KernelImageRef>>,
-): ReadonlyMap<KernelId, KernelImageRef> {
+function byKernelId(refs: Readonly<Record<string, KernelImageRef>>): ReadonlyMap<KernelId, KernelImageRef> {
   return new Map(Object.entries(refs).map(([id, ref]) => [kernelId.parse(id), ref]));
 }
 

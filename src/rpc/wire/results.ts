@@ -14,6 +14,7 @@ import type {
   AttachedDevice,
   KernelCreationResult,
   KernelDescription,
+  KernelPreview,
   KernelRestartResult,
   ResourceSpec,
   ServicePort,
@@ -201,6 +202,8 @@ export const kernelDescription = z
     kernel_id: text,
     session_id: text,
     state: text,
+    /** Absent from daemons before it was there. */
+    state_detail: text.nullable().default(null),
     session_type: text,
     image: text,
     runtime_type: text,
@@ -221,6 +224,7 @@ export function descriptionToWire(kernel: KernelDescription): z.input<typeof ker
     kernel_id: kernel.kernelId,
     session_id: kernel.sessionId,
     state: kernel.state,
+    state_detail: kernel.stateDetail,
     session_type: kernel.sessionType,
     image: kernel.image,
     runtime_type: kernel.runtimeType,
@@ -232,6 +236,19 @@ export function descriptionToWire(kernel: KernelDescription): z.input<typeof ker
     termination_reason: kernel.terminationReason,
     resource_slots: { ...kernel.resourceSlots },
     service_ports: kernel.servicePorts.map(servicePortToWire),
+  };
+}
+
+export const kernelPreview = z
+  .object({ agent_id: text, kernel_id: text, backend: text, launch: mapOf(anything) })
+  .describe('KernelPreview');
+
+export function previewToWire(preview: KernelPreview): z.input<typeof kernelPreview> {
+  return {
+    agent_id: preview.agentId,
+    kernel_id: preview.kernelId,
+    backend: preview.backend,
+    launch: { ...preview.launch },
   };
 }
 

@@ -16,6 +16,7 @@ import type {
   AllocationRequest,
   HostPorts,
   KernelAllocation,
+  DeviceNeeds,
   KernelResources,
   KernelRunner,
   LifecycleSettings,
@@ -282,6 +283,10 @@ export class BookedCores implements KernelResources {
     return {};
   }
 
+  deviceNeeds(): DeviceNeeds {
+    return { files: {}, mounts: [], hooks: [], networks: [], gids: [], syscalls: [] };
+  }
+
   attachedDevices(): Readonly<Record<string, never[]>> {
     return { cpu: [], mem: [] };
   }
@@ -326,6 +331,11 @@ export class BookedPorts implements HostPorts {
     const taken = free.slice(0, count);
     for (const port of taken) this.#owners.set(port, kernelId);
     return taken;
+  }
+
+  preview(count: number): readonly number[] {
+    const ports = Array.from({ length: PORTS }, (_, index) => FIRST_PORT + index);
+    return ports.filter((port) => !this.#owners.has(port)).slice(0, count);
   }
 
   restore(kernelId: KernelId, ports: readonly number[]): void {

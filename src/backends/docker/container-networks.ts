@@ -1,0 +1,42 @@
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { KernelPlan } from '../backend.js';
+
+/** spec/kernel-lifecycle.md 2.12. Pure. */
+export function networkOf(plan: KernelPlan): {
+  readonly options: Pick<ContainerCreateOptions, 'Hostname' | 'NetworkingConfig'>;
+  readonly hostConfig: Partial<HostConfig>;
+} {
+  const { network, alternativeBridge } = plan;
+  if (network?.mode === 'host')
+    return {
+      // With the machine's network comes the machine's name.
+      options: {},
+      hostConfig: {
+        NetworkMode: 'host',
+        ExtraHosts: Object.entries(network.hosts).map(([name, address]) => `${name}:${address}`),
+      },
+    };
+  const name = network?.name ?? alternativeBridge;
+  return {
+    options: {
+      Hostname: plan.hostname,
+      ...(network
+        ? { NetworkingConfig: { EndpointsConfig: { [network.name]: { Aliases: [...network.aliases] } } } }
+        : {}),
+    },
+    hostConfig: name === undefined ? {} : { NetworkMode: name },
+  };
+}
+
+/**
+ * MPI over a network that spans machines, or over that of the machine, must not take the bridge by which containers
+ * reach the world: it is the same on every node. `subnet`: of that bridge; null when there is none.
+ */
+export function mpiVariables(plan: KernelPlan, subnet: string | null): Readonly<Record<string, string>> {
+  const { network } = plan;
+  const concerns = network?.mode === 'host' || network?.spansMachines === true;
+  return concerns && subnet !== null ? { OMPI_MCA_btl_tcp_if_exclude: `127.0.0.1/32,${subnet}` } : {};
+}
+
+/** The bridge that an engine in a swarm makes for the traffic of containers of overlay networks. */
+export const SWARM_GATEWAY = 'docker_gwbridge';

@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import type { KernelPlan } from '../../backends/backend.js';
+import type { KernelPorts } from '../kernel.js';
+import type { KernelCreationRequest, ResourceSpec, ServicePort } from '../requests.js';
+import type { DeviceNeeds, KernelAllocation, LifecycleParts } from './parts.js';
+import { planKernel, scratchPaths, specMounts } from './plan.js';
+import { type PlannedRelay, planRelays } from './plan-mounts.js';
+
+/** What was taken for one kernel. */
+export interface Claim {
+  readonly request: KernelCreationRequest;
+  readonly allocation: KernelAllocation;
+  readonly ports: KernelPorts;
+  readonly services: readonly ServicePort[];
+}
+
+export interface GatheredPlan {
+  readonly plan: KernelPlan;
+  readonly devices: DeviceNeeds;
+  readonly relays: readonly PlannedRelay[];
+  /** As `resource.txt` and the creation result list them. */
+  readonly mounts: ResourceSpec['mounts'];
+}
+
+/**
+ * The plan of a kernel, with what the agent's parts say of its devices. Takes, makes and writes nothing.
+ * @throws as `planKernel`, and ValueError for devices that no container can be made with.
+ */
+export function gatherPlan(
+  { agentId, resources, settings }: Pick<LifecycleParts, 'agentId' | 'resources' | 'settings'>,
+  { request, allocation, ports, services }: Claim,
+): GatheredPlan {
+  const shmem = request.config.resourceOpts.shmemBytes;
+  // Records of earlier releases do not have it.
+  const complete = { ...allocation, shmemBytes: shmem === null ? null : String(shmem) };
+  const scratch = scratchPaths(settings.scratchRoot, request.kernelId, settings.scratchType);
+  const devices = resources.deviceNeeds(complete, (name) => join(scratch.config, name));
+  const plan = planKernel(request, {
+    agentId,
+    settings,
+    ownIdentity: {
+      uid: settings.kernelUid ?? process.getuid?.() ?? null,
+      gid: settings.kernelGid ?? process.getgid?.() ?? null,
+    },
+    limits: resources.limits(complete),
+    deviceEnvironment: resources.environment(complete),
+    deviceArguments: resources.deviceArguments(complete),
+    deviceNeeds: devices,
+    ports,
+    services,
+  });
+  return {
+    plan,
+    devices,
+    relays: planRelays(request, settings.socketDirectory),
+    mounts: specMounts(request.config, plan.scratch),
+  };
+}
