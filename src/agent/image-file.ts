@@ -1,11 +1,10 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { rename, rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 
 /**
- * Writes an archive compressed to a file, piece by piece. The target appears when it is whole; a failure leaves
+ * Writes an archive compressed to a file in a directory that is there, piece by piece. The target appears when it is whole; a failure leaves
  * nothing. @throws the archive's error, the file system's, or the signal's reason.
  */
 export async function writeCompressed(
@@ -15,7 +14,6 @@ export async function writeCompressed(
 ): Promise<void> {
   const { partial, target } = places;
   try {
-    await mkdir(dirname(target), { recursive: true });
     // One may be there that an earlier run could not finish.
     await rm(partial, { force: true });
     await pipeline(archive, createGzip(), createWriteStream(partial, { flags: 'wx', flush: true }), {

@@ -89,8 +89,10 @@ export class KernelCommits {
     signal: AbortSignal,
     report: ReportProgress,
   ): Promise<string | null> {
-    await mkdir(dirname(places.lock), { recursive: true });
-    await refuseLinksOutside(root, places.directory);
+    for (const directory of [places.directory, dirname(places.target ?? places.lock), dirname(places.lock)]) {
+      await mkdir(directory, { recursive: true });
+      await refuseLinksOutside(root, directory);
+    }
     const lock = await locks.take(places.lock, kernel.id);
     if (lock === null) {
       this.#parts.logger.warn('a commit of this kernel is under way already', { kernelId: kernel.id });

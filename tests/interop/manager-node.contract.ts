@@ -15,6 +15,7 @@ export function nodeContract(bench: ManagerBench): void {
     failsAs,
     invokeFailsAs,
     createKernel,
+    destroy,
     kernelIds,
     booksAreInOrder,
   } = bench;
@@ -72,29 +73,58 @@ export function nodeContract(bench: ManagerBench): void {
     });
   });
 
-  describe('what this backend cannot do is NotImplementedError', () => {
+  describe('images, of which this backend has none', () => {
     const registry = { name: 'localhost', url: 'http://127.0.0.1', username: null, password: null };
-    test('push_image', async () => {
-      await expect(call('i-one', 'push_image', [{ $image: IMAGE }, registry])).rejects.toMatchObject(
-        failsAs('NotImplementedError'),
-      );
+    test('a push is a task with a hyphenated id', async () => {
+      await expect(call('i-one', 'push_image', [{ $image: IMAGE }, registry])).resolves.toEqual({
+        bgtask_id: expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/) as unknown,
+        canonical: IMAGE,
+      });
     });
-    test('purge_images', async () => {
-      await expect(call('i-one', 'purge_images', [[IMAGE], true, false])).rejects.toMatchObject(
-        failsAs('NotImplementedError'),
-      );
+    test('a purge tells for each image what keeps it', async () => {
+      const other = 'localhost/test/other:1';
+      const error = expect.stringContaining('the process backend has no images') as unknown;
+      await expect(call('i-one', 'purge_images', [[IMAGE, other], true, false])).resolves.toEqual({
+        responses: [
+          { image: IMAGE, error },
+          { image: other, error },
+        ],
+      });
     });
-    test('commit', async () => {
+  });
+
+  describe('commits, which this backend cannot make', () => {
+    const taskId = expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/) as unknown;
+    test('a commit is a task with a hyphenated id, also of a kernel that is not here', async () => {
+      const id = randomUUID();
+      const labels = { 'ai.backend.customized-image.owner': 'user' };
       await expect(
-        call('i-one', 'commit', [randomUUID(), 'user@example.org'], {
-          kwargs: { filename: 'a.tar.gz', extra_labels: { 'ai.backend.customized-image.owner': 'user' } },
+        call('i-one', 'commit', [id, 'user@example.org'], {
+          kwargs: { filename: 'a.tar.gz', extra_labels: labels },
         }),
-      ).rejects.toMatchObject(failsAs('NotImplementedError'));
-    });
-    test('get_commit_status', async () => {
+      ).resolves.toEqual({ bgtask_id: taskId, kernel: id, path: 'user@example.org/a.tar.gz' });
       await expect(
-        invoke('i-one', 'get_commit_status', [randomUUID(), 'user'], { kwargs: { agent_id: 'i-one' } }),
-      ).rejects.toMatchObject(invokeFailsAs('NotImplementedError'));
+        call('i-one', 'commit', [id, 'user@example.org'], {
+          kwargs: { canonical: 'localhost:5000/user/python:mine', extra_labels: labels },
+        }),
+      ).resolves.toEqual({ bgtask_id: taskId, kernel: id, path: null });
+    });
+    test('a file outside of the commit path is refused', async () => {
+      await expect(
+        call('i-one', 'commit', [randomUUID(), '../elsewhere'], { kwargs: { filename: 'a.tar.gz' } }),
+      ).rejects.toMatchObject(failsAs('PermissionError'));
+    });
+    test('nothing is being committed, and what is not here is a KeyError', async () => {
+      const kwargs = { agent_id: 'i-one' };
+      await expect(
+        invoke('i-one', 'get_commit_status', [randomUUID(), 'user'], { kwargs }),
+      ).rejects.toMatchObject(invokeFailsAs('KeyError'));
+      const kernel = await createKernel('i-one');
+      await expect(invoke('i-one', 'get_commit_status', [kernel.id, 'user'], { kwargs })).resolves.toEqual({
+        kernel: kernel.id,
+        status: 'ready',
+      });
+      await destroy('i-one', kernel);
     });
   });
 

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { NotImplementedError } from '../../core/errors.js';
 import { agentMethod, optional, required } from '../method.js';
 import { imagePullRequest, pushRegistry } from '../wire/kernel-creation.js';
 import { backgroundTask } from '../wire/results.js';
