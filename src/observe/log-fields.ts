@@ -1,5 +1,6 @@
 import { messageOf } from '../core/errors.js';
 import type { LogFields } from '../core/logger.js';
+import { isSecretName } from '../core/secret-names.js';
 
 /** What a line may hold of values that a peer controls. */
 const MAX_DEPTH = 6;
@@ -8,15 +9,9 @@ const MAX_TEXT = 4096;
 
 export const REDACTED = '[redacted]';
 
-const SECRET =
-  /pass(word|wd|phrase)|secret|token|credential|authorization|cookie|(private|api|access)[-_]?key/i;
-/** Places of secrets are not secrets, and an operator needs them: `secretKeyFile`, `credential_path`. */
-const PLACE = /(file|path|dir|directory)$/i;
 /** What every line has of itself. */
 const RESERVED: ReadonlySet<string> = new Set(['time', 'level', 'message']);
 const ASSIGNMENT = /^([A-Za-z_][A-Za-z0-9_.-]*)=/;
-
-const isSecret = (name: string): boolean => SECRET.test(name) && !PLACE.test(name);
 
 /**
  * Fields as a log line can carry them: plain JSON values of bounded depth and size. Secret-looking names are redacted
@@ -42,7 +37,7 @@ function plainEntries(
   const out = Object.fromEntries(
     entries
       .slice(0, MAX_ENTRIES)
-      .map(([name, value]) => [name, isSecret(name) ? redacted(value) : plainValue(value, depth + 1)]),
+      .map(([name, value]) => [name, isSecretName(name) ? redacted(value) : plainValue(value, depth + 1)]),
   );
   return entries.length > MAX_ENTRIES ? { ...out, '…': `${String(entries.length - MAX_ENTRIES)} more` } : out;
 }
@@ -69,7 +64,7 @@ function plainValue(value: unknown, depth: number): unknown {
 
 function plainText(text: string): string {
   const name = ASSIGNMENT.exec(text)?.[1];
-  if (name !== undefined && isSecret(name)) return `${name}=${REDACTED}`;
+  if (name !== undefined && isSecretName(name)) return `${name}=${REDACTED}`;
   return text.length > MAX_TEXT
     ? `${text.slice(0, MAX_TEXT)}… (${String(text.length - MAX_TEXT)} more characters)`
     : text;
