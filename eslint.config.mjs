@@ -33,6 +33,8 @@ export const LAYERS = {
   'backends/process': ['core', BACKEND, 'backends/files', REQUESTS],
   'backends/dummy': ['core', BACKEND, REQUESTS],
   kernels: ['core', BACKEND, 'events'],
+  metadata: ['core', BACKEND, 'kernels'],
+  'agent-socket': ['core'],
   'kernel-runner': [],
   runner: ['core', 'kernel-runner/messages.ts'],
   agent: ['core', BACKEND, 'events', 'kernels', 'resources', 'runner'],
@@ -58,7 +60,7 @@ const TOP = ['cli', 'main.ts'];
 
 /** Third-party packages and the only places of src that may import them. A package without a row is free. */
 export const CONFINED = {
-  zeromq: ['callosum/transport', 'runner', 'kernel-runner'],
+  zeromq: ['callosum/transport', 'runner', 'kernel-runner', 'agent-socket/agent-socket.ts'],
   tweetnacl: ['callosum/transport/keys.ts'],
   snappyjs: ['callosum/wire'],
   msgpackr: ['callosum/wire', 'runner', 'kernel-runner'],
