@@ -3,6 +3,7 @@ import { isSpleniumError, messageOf } from '../core/errors.js';
 import { callCommand } from './call.js';
 import { configCommand } from './config.js';
 import { EXIT, isCommandFailure, type CliContext, type ExitCode } from './context.js';
+import { debugCommand } from './debug.js';
 import { doctorCommand } from './doctor.js';
 import { keysCommand } from './keys.js';
 import { psCommand } from './ps.js';
@@ -29,6 +30,7 @@ export function buildProgram(context: CliContext): Command {
     .addCommand(psCommand(context))
     .addCommand(resourcesCommand(context))
     .addCommand(doctorCommand(context))
+    .addCommand(debugCommand(context))
     .addCommand(keysCommand(context))
     .addCommand(configCommand(context))
     .addCommand(versionCommand(context));

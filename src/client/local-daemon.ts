@@ -13,6 +13,8 @@ export interface LocalDaemon {
   readonly pid: number;
   /** Base URL of its HTTP service; null: it has none. */
   readonly httpUrl: string | null;
+  /** Path of its debug socket; null: it has none. */
+  readonly snapshotSocket: string | null;
 }
 
 /**
@@ -28,10 +30,10 @@ export async function findLocalDaemon(stateDirectory: string): Promise<LocalDaem
       `the daemon of ${layout.root} (process ${String(endpoint.pid)}) is gone without a goodbye: start it again`,
       { details: { pid: endpoint.pid } },
     );
-  const { rpcAddress: address, serverPublicKey, pid, httpUrl } = endpoint;
-  if (serverPublicKey === null) return { target: { address }, pid, httpUrl };
+  const { rpcAddress: address, serverPublicKey, pid, httpUrl, snapshotSocket } = endpoint;
+  if (serverPublicKey === null) return { target: { address }, pid, httpUrl, snapshotSocket };
   const operator = await readSecretKeyFile(layout.operatorKeyFile);
-  return { target: { address, curve: { ...operator, serverPublicKey } }, pid, httpUrl };
+  return { target: { address, curve: { ...operator, serverPublicKey } }, pid, httpUrl, snapshotSocket };
 }
 
 async function readEndpoint(file: string, root: string): Promise<DaemonEndpoint> {

@@ -25,6 +25,8 @@ export interface AgentRuntimeOptions {
   readonly agents: readonly AgentFactory[];
   /** `abort`: one agent that does not start stops the others and fails the creation. `continue`: go on without it. */
   readonly startFailure: 'abort' | 'continue';
+  /** To hold the kernels of all agents, for parts that are there before the agents. Absent: a new one. */
+  readonly kernels?: AggregateKernelRegistry;
   readonly logger: Logger;
 }
 
@@ -68,10 +70,9 @@ export class AgentRuntime {
    * had started are stopped again.
    */
   static async create(options: AgentRuntimeOptions): Promise<AgentRuntime> {
-    const { agents, startFailure, logger } = options;
+    const { agents, startFailure, kernels = new AggregateKernelRegistry(), logger } = options;
     const [first] = agents;
     if (!first) throw new AgentStartError('no agent is configured: there must be at least one');
-    const kernels = new AggregateKernelRegistry();
     const outcomes = await Promise.allSettled(agents.map((factory) => factory.start()));
     const hosted: Hosted[] = [];
     const failures = new Map<AgentId, unknown>();

@@ -9,7 +9,7 @@ import type { Logger } from '../core/logger.js';
 import { DirectoryLock } from './directory-lock.js';
 import { StateDirectoryError } from './errors.js';
 import { stateLayout } from './state-layout.js';
-import type { DaemonEndpoint, StateLayout } from './state-layout.js';
+import type { PublishedEndpoint, StateLayout } from './state-layout.js';
 
 const agentIds = z.object({ version: z.literal(1), ids: z.array(z.string()) });
 const OWNER_ONLY = 0o700;
@@ -81,7 +81,7 @@ export class StateDirectory {
   }
 
   /** Lets local programs find the daemon, until `close`. */
-  async publishEndpoint(endpoint: Omit<DaemonEndpoint, 'version' | 'pid'>): Promise<void> {
+  async publishEndpoint(endpoint: PublishedEndpoint): Promise<void> {
     await writeAtomically(this.layout.endpointFile, { version: 1, pid: process.pid, ...endpoint });
   }
 

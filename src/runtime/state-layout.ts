@@ -38,6 +38,10 @@ export const daemonEndpoint = z.object({
   serverPublicKey: z.string().nullable(),
   /** Base URL of the HTTP service; null: there is none. */
   httpUrl: z.string().nullable(),
+  /** Path of the debug socket; null: there is none. */
+  snapshotSocket: z.string().nullable().default(null),
 });
 
 export type DaemonEndpoint = z.output<typeof daemonEndpoint>;
+/** What the daemon says of itself. */
+export type PublishedEndpoint = Omit<z.input<typeof daemonEndpoint>, 'version' | 'pid'>;
