@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
@@ -7,7 +7,10 @@ import { pack } from 'tar-stream';
 const MANIFEST_TYPE = 'application/vnd.docker.distribution.manifest.v2+json';
 const sha256 = (bytes: Uint8Array) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** A registry of loopback with one image, small and made on the spot. Engines take it without TLS. */
+/**
+ * A registry of loopback with one image, made on the spot, under every name, and with what is pushed under its own.
+ * Engines take it without TLS.
+ */
 export class DockerRegistry {
   /** `127.0.0.1:<port>` */
   readonly name: string;
@@ -18,8 +21,17 @@ export class DockerRegistry {
   gate: Promise<void> = Promise.resolve();
   /** Layers break off in the middle. */
   breaks = false;
+  /** The second half of a layer is sent from when this resolves on. */
+  halfway: Promise<void> = Promise.resolve();
+  /** Uploads are taken from when this resolves on. */
+  uploadGate: Promise<void> = Promise.resolve();
+  /** Layers are taken, the image that they make is not. */
+  refusesManifests = false;
+  /** `name:tag` -> what was pushed there. */
+  readonly pushed = new Map<string, Buffer>();
   readonly #server: Server;
   readonly #blobs = new Map<string, Buffer>();
+  readonly #uploads = new Map<string, Buffer[]>();
   #manifest = Buffer.alloc(0);
 
   private constructor(server: Server, port: number) {
@@ -92,6 +104,8 @@ export class DockerRegistry {
       }
     }
     if (url === '/v2/') return void response.writeHead(200).end('{}');
+    if (request.method === 'POST' || request.method === 'PATCH' || request.method === 'PUT')
+      return this.#take(request, response, url);
     if (url.includes('/manifests/') && !url.includes('missing')) {
       response
         .writeHead(200, {
@@ -107,7 +121,42 @@ export class DockerRegistry {
       return void response.writeHead(404).end('{"errors":[{"code":"MANIFEST_UNKNOWN"}]}');
     await this.gate;
     response.writeHead(200, { 'Content-Length': blob.length });
-    if (this.breaks) response.write(blob.subarray(0, 8), () => response.destroy());
-    else response.end(blob);
+    if (request.method === 'HEAD') return void response.end();
+    if (this.breaks) return void response.write(blob.subarray(0, 8), () => response.destroy());
+    response.write(blob.subarray(0, blob.length / 2));
+    await this.halfway;
+    response.end(blob.subarray(blob.length / 2));
+  }
+
+  /** A push: an upload is begun, gets its bytes, is closed under its digest; at the end comes the manifest. */
+  async #take(request: IncomingMessage, response: ServerResponse, url: string): Promise<void> {
+    const { pathname, searchParams } = new URL(url, 'http://registry');
+    if (request.method === 'POST') {
+      const id = randomUUID();
+      this.#uploads.set(id, []);
+      response.writeHead(202, { Location: `${pathname}${id}`, 'Docker-Upload-UUID': id }).end();
+      return;
+    }
+    await this.uploadGate;
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const body = Buffer.concat(chunks);
+    if (pathname.includes('/manifests/')) {
+      if (this.refusesManifests)
+        return void response.writeHead(403).end('{"errors":[{"code":"DENIED","message":"over quota"}]}');
+      this.pushed.set(pathname.replace('/v2/', '').replace('/manifests/', ':'), body);
+      response.writeHead(201, { 'Docker-Content-Digest': sha256(body), Location: pathname }).end();
+      return;
+    }
+    const upload = this.#uploads.get(pathname.split('/').at(-1) ?? '');
+    if (!upload) return void response.writeHead(404).end('{}');
+    upload.push(body);
+    if (request.method === 'PATCH') {
+      const length = Buffer.concat(upload).length;
+      response.writeHead(202, { Location: pathname, Range: `0-${String(length - 1)}` }).end();
+      return;
+    }
+    this.#blobs.set(searchParams.get('digest') ?? '', Buffer.concat(upload));
+    response.writeHead(201, { Location: pathname }).end();
   }
 }

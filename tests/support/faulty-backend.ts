@@ -200,10 +200,11 @@ export class FaultyBackend implements KernelBackend {
     push: async (_, signal) => {
       await this.faults.pass('images.push', signal);
     },
-    list: () =>
-      Promise.resolve(
-        [...this.localImages].map((canonical) => ({ canonical, digest: 'sha256:1', architecture: 'x86_64' })),
-      ),
+    list: async () => {
+      await this.faults.pass('images.list');
+      const facts = { digest: 'sha256:1', architecture: 'x86_64' };
+      return [...this.localImages].map((canonical) => ({ canonical, ...facts }));
+    },
     remove: async (name) => {
       await this.faults.pass('images.remove');
       if (!this.localImages.delete(name)) throw new Error(`no such image: ${name}`);

@@ -14,12 +14,12 @@ const INSPECTIONS_AT_ONCE = 4;
  * image, so each is inspected once for as long as it is there: a scan where nothing is new is one call.
  */
 export class ImageScan {
-  readonly #engine: Engine;
+  readonly #engine: Pick<Engine, 'images' | 'inspectImage'>;
   readonly #logger: Logger;
   #inspected: ReadonlyMap<string, ImageDetails> = new Map();
   #misnamed: ReadonlySet<string> = new Set();
 
-  constructor(engine: Engine, logger: Logger) {
+  constructor(engine: Pick<Engine, 'images' | 'inspectImage'>, logger: Logger) {
     this.#engine = engine;
     this.#logger = logger;
   }

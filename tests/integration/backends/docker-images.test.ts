@@ -1,7 +1,9 @@
-import type { BackendImages, ImageRequest } from '../../../src/backends/backend.js';
+import { randomBytes } from 'node:crypto';
+import type { BackendImages, ImageRequest, TransferListener } from '../../../src/backends/backend.js';
 import { Engine } from '../../../src/backends/docker/engine.js';
 import { DockerImages } from '../../../src/backends/docker/images.js';
 import { deferred } from '../../../src/core/async.js';
+import { silentLogger } from '../../../src/core/logger.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { DockerRegistry } from '../../support/docker-registry.js';
 import { eventually } from '../../support/eventually.js';
@@ -15,7 +17,7 @@ await describeWithEngine('images of a registry', (engine) => {
 
   beforeEach(async () => {
     registry = await DockerRegistry.start();
-    images = new DockerImages(new Engine({ socketPath: engine.socketPath }));
+    images = new DockerImages(new Engine({ socketPath: engine.socketPath }), silentLogger);
     image = {
       canonical: `${registry.name}/stable/kernel:1`,
       digest: await registry.publish('first'),
@@ -109,5 +111,108 @@ await describeWithEngine('images of a registry', (engine) => {
     gate.resolve();
     await images.pull(image, NEVER);
     expect((await availability()).digest).toBe(true);
+  });
+
+  /** Large enough for the engine to tell of its bytes on the way. */
+  const publishLarge = async () => {
+    const digest = await registry.publish(randomBytes(1024 * 1024).toString('hex'));
+    image = { ...image, digest };
+  };
+  const recorder = () => {
+    const heard: Parameters<TransferListener>[0][] = [];
+    const listener: TransferListener = (progress) => heard.push(progress);
+    return { heard, listener };
+  };
+  const expectForward = (heard: readonly { readonly current: number; readonly total: number }[]) => {
+    const bytes = heard.filter(({ total }) => total > 1000).map(({ current }) => current);
+    expect(bytes).toEqual([...bytes].sort((a, b) => a - b));
+  };
+
+  test('a pull tells its bytes on the way, also to those who join', async () => {
+    await publishLarge();
+    const gate = deferred<void>();
+    registry.halfway = gate.promise;
+    const [first, second] = [recorder(), recorder()];
+    const pull = images.pull(image, NEVER, first.listener);
+    await eventually(() => {
+      const last = first.heard.at(-1);
+      expect(last?.current).toBeGreaterThan(1000);
+      expect(last?.total).toBeGreaterThan(last?.current ?? 0);
+    });
+    const joined = images.pull(image, NEVER, second.listener);
+    expect(second.heard).toEqual([first.heard.at(-1)]);
+    gate.resolve();
+    await Promise.all([pull, joined]);
+    const last = first.heard.at(-1);
+    expect(last).toMatchObject({ current: last?.total, message: '1 of 1 layers done' });
+    expectForward(first.heard);
+  });
+
+  describe('to another registry', () => {
+    let target: DockerRegistry;
+    let upload: string;
+
+    beforeEach(async () => {
+      target = await DockerRegistry.start();
+      await publishLarge();
+      await images.pull(image, NEVER);
+      upload = `${target.name}/mine/kernel:2`;
+      await engine.docker.getImage(image.canonical).tag({ repo: `${target.name}/mine/kernel`, tag: '2' });
+    });
+    afterEach(() => target.close());
+
+    const push = (username: string | null = null, password: string | null = null) =>
+      images.push({ canonical: upload, registry: { name: target.name, username, password } }, NEVER);
+
+    test('a push sends all of it, tells how far it is and leaves other tags', async () => {
+      await engine.docker.getImage(image.canonical).tag({ repo: `${target.name}/mine/kernel`, tag: '3' });
+      const { heard, listener } = recorder();
+      await images.push({ canonical: upload, registry: null }, NEVER, listener);
+      expect([...target.pushed.keys()]).toEqual(['mine/kernel:2']);
+      expect(heard.at(-1)?.message).toBe('1 of 1 layers done');
+      expect(heard.some(({ total }) => total > 1000)).toBe(true);
+      expectForward(heard);
+    });
+
+    test('a login is used when it is complete, and a wrong one is an error without the password', async () => {
+      target.login = { username: 'user', password: 'correct' };
+      await expect(push()).rejects.toMatchObject({ code: 'IMAGE_PUSH_FAILED' });
+      const failure = await push('user', 'wrong-word').catch((error: unknown) => error);
+      expect(failure).toMatchObject({ code: 'IMAGE_PUSH_FAILED' });
+      expect(String(failure)).not.toContain('wrong-word');
+      expect(target.pushed.size).toBe(0);
+      await push('user', 'correct');
+      expect(target.pushed.size).toBe(1);
+    });
+
+    test('an error at the end of a stream that began well is an error, in the words managers look for', async () => {
+      target.refusesManifests = true;
+      await expect(push()).rejects.toMatchObject({
+        code: 'IMAGE_PUSH_FAILED',
+        pythonName: 'RuntimeError',
+        message: expect.stringMatching(`^Failed to push image: ${upload}: `),
+      });
+    });
+
+    test('an image that is not here is an error', async () => {
+      upload = `${target.name}/mine/absent:1`;
+      await expect(push()).rejects.toMatchObject({ code: 'IMAGE_PUSH_FAILED' });
+    });
+
+    test('the signal ends the push, and nothing is there afterwards', async () => {
+      const gate = deferred<void>();
+      target.uploadGate = gate.promise;
+      const leaving = new AbortController();
+      const pushing = images.push({ canonical: upload, registry: null }, leaving.signal);
+      await eventually(() => {
+        expect(target.requests.some((request) => request.startsWith('PATCH '))).toBe(true);
+      });
+      leaving.abort();
+      await expect(pushing).rejects.toMatchObject({ code: 'CANCELLED' });
+      gate.resolve();
+      target.uploadGate = Promise.resolve();
+      await push();
+      expect([...target.pushed.keys()]).toEqual(['mine/kernel:2']);
+    });
   });
 });

@@ -106,6 +106,31 @@ test('a pull that takes too long is aborted', async () => {
   expect(aborted).toBe(true);
 });
 
+test('a pull tells how far it is, before its outcome', async () => {
+  const { imagePulls, events } = pulls({
+    pull: (_image, _signal, onProgress) => {
+      for (let current = 1; current <= 100; current += 1)
+        onProgress?.({ current, total: 100, message: '0 of 1 layers done' });
+      return Promise.resolve();
+    },
+  });
+  const taskId = imagePulls.start(IMAGE);
+  await ended(events, 1);
+  expect(events.names).toEqual([
+    'bgtask_updated',
+    'image_pull_started',
+    'bgtask_updated',
+    'bgtask_updated',
+    'image_pull_finished',
+    'bgtask_done',
+  ]);
+  // Not each of the hundred: time has not moved.
+  expect(events.named('bgtask_updated').slice(1)).toMatchObject([
+    { taskId, current: 1, total: 100 },
+    { taskId, current: 100, total: 100 },
+  ]);
+});
+
 test('closing cancels what runs and announces it', async () => {
   const { imagePulls, events, tasks } = pulls({ pull: () => new Promise(() => undefined) });
   imagePulls.start(IMAGE);

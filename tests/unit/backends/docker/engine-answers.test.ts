@@ -2,7 +2,8 @@ import { engineFailure, statusOf } from '../../../../src/backends/docker/engine.
 import { containerSchema } from '../../../../src/backends/docker/engine-schemas.js';
 import { isActive, outcomeOf } from '../../../../src/backends/docker/exit-outcome.js';
 import { parseLimits } from '../../../../src/backends/docker/host-facts.js';
-import { loginOf, tagged } from '../../../../src/backends/docker/images.js';
+import { tagged } from '../../../../src/backends/docker/image-names.js';
+import { loginOf } from '../../../../src/backends/docker/image-transfers.js';
 import { jsonLines } from '../../../../src/backends/docker/json-lines.js';
 import type { ImageRequest } from '../../../../src/backends/backend.js';
 import { TimeoutError } from '../../../../src/core/errors.js';
