@@ -26,6 +26,8 @@ export interface ContainerWatcherOptions {
   readonly logger: Logger;
   /** How often all watched containers are looked at although no event said so. */
   readonly sweepIntervalMs: number;
+  /** Containers have started or ended, or may have while nobody listened. */
+  readonly onActivity?: () => void;
 }
 
 /**
@@ -39,6 +41,7 @@ export class ContainerWatcher {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #sweepIntervalMs: number;
+  readonly #onActivity: () => void;
   /** By container id. */
   readonly #watches = new Map<string, Watch>();
   /** One after another: a look that began before an event does not count as one after it. */
@@ -54,6 +57,7 @@ export class ContainerWatcher {
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#sweepIntervalMs = options.sweepIntervalMs;
+    this.#onActivity = options.onActivity ?? (() => undefined);
     this.#sinceSeconds = Math.floor(options.clock.nowMs() / 1000) - OVERLAP_SECONDS;
   }
 
@@ -136,6 +140,7 @@ export class ContainerWatcher {
           this.#sinceSeconds,
           AbortSignal.any([signal, attempt.signal]),
         );
+        this.#onActivity();
         await this.#compare();
         pauseMs = FIRST_PAUSE_MS;
         if (complained) this.#logger.info('the container engine is back');
@@ -157,6 +162,8 @@ export class ContainerWatcher {
 
   #hear(event: EngineEvent): void {
     this.#sinceSeconds = Math.max(this.#sinceSeconds, event.time);
+    this.#onActivity();
+    if (event.Action === 'start') return;
     const watch = this.#watches.get(event.Actor.ID);
     if (!watch) return;
     if (event.Action === 'oom') {

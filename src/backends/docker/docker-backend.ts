@@ -17,6 +17,7 @@ import type {
   RunnerEndpoints,
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
+import { agentSocketLink, agentSocketMount, withMount } from './agent-socket-mount.js';
 import { containerNameOf, containerSpecOf, type ContainerSettings } from './container-spec.js';
 import { ContainerWatcher } from './container-watcher.js';
 import { Engine, statusOf } from './engine.js';
@@ -32,6 +33,7 @@ import {
 import { isActive, outcomeOf } from './exit-outcome.js';
 import { commitContainer } from './image-commit.js';
 import { DockerImages } from './images.js';
+import { KernelAddresses } from './kernel-addresses.js';
 import {
   adoptedHandle,
   foldersOf,
@@ -61,6 +63,7 @@ export class DockerBackend implements KernelBackend {
   readonly #logger: Logger;
   readonly #engine: Engine;
   readonly #watcher: ContainerWatcher;
+  readonly #addresses: KernelAddresses;
   readonly #queue = new KeyedQueue<string>();
   /** Container id -> when the start began that was cancelled: what it ran after that does not count. */
   readonly #cancelledStarts = new Map<string, string>();
@@ -71,11 +74,15 @@ export class DockerBackend implements KernelBackend {
     this.#logger = options.logger;
     const quickMs = options.engineDeadlineMs ?? 30_000;
     this.#engine = new Engine({ socketPath: options.socketPath ?? null, quickMs, slowMs: 3 * quickMs });
+    this.#addresses = new KernelAddresses(this.#engine);
     this.#watcher = new ContainerWatcher({
       engine: this.#engine,
       clock: options.clock ?? systemClock,
       logger: options.logger,
       sweepIntervalMs: options.sweepIntervalMs ?? 30_000,
+      onActivity: () => {
+        this.#addresses.forget();
+      },
     });
     this.images = new DockerImages(this.#engine, options.logger);
     this.networks = new DockerNetworks(this.#engine);
@@ -170,6 +177,13 @@ export class DockerBackend implements KernelBackend {
     return handles;
   }
 
+  async kernelAt(address: string): Promise<KernelHandle | null> {
+    const found = await this.#addresses.find(address);
+    return found === null
+      ? null
+      : (handleFromLabels(found.id, found.labels) ?? (await this.#adopt(found.id)));
+  }
+
   logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {
     return this.#engine.logs(handle.containerId, options.maxBytes);
   }
@@ -196,10 +210,16 @@ export class DockerBackend implements KernelBackend {
     throwIfCancelled(signal, plan);
     const state = stateFor(plan, settings);
     const labels = labelsOf(plan, state);
-    const spec = containerSpecOf(plan, labels, settings);
+    const socket = await agentSocketMount(this.#options.agentSockets, plan.agentId);
+    const spec = containerSpecOf(withMount(plan, socket), labels, settings);
     const id = await this.#engine.create(containerNameOf(plan), spec).catch((error: unknown) => {
       throw creationFailure(plan, error);
     });
+    if (socket !== null)
+      await this.#engine.unpack(id, agentSocketLink()).catch(async (error: unknown) => {
+        await this.#engine.remove(id);
+        throw error;
+      });
     if (signal.aborted) {
       await this.#engine.remove(id);
       throwIfCancelled(signal, plan);

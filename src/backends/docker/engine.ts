@@ -89,6 +89,13 @@ export class Engine {
     }
   }
 
+  /** Unpacks a tar archive in a container that need not run yet. */
+  async unpack(id: string, archive: NodeJS.ReadableStream): Promise<void> {
+    await this.#call('unpacking files in a container', this.#slowMs, [], (abortSignal) =>
+      this.#docker.getContainer(id).putArchive(archive, { path: '/', ...{ abortSignal } }),
+    );
+  }
+
   /** Also fine for one that runs. */
   async start(id: string): Promise<void> {
     await this.#call('starting a container', this.#slowMs, [304], (abortSignal) =>
@@ -168,7 +175,7 @@ export class Engine {
     const stream = await within(
       this.#docker.getEvents({
         since: sinceSeconds,
-        filters: { type: ['container'], event: ['die', 'destroy', 'oom'], label: [label] },
+        filters: { type: ['container'], event: ['start', 'die', 'destroy', 'oom'], label: [label] },
         abortSignal: signal,
       }),
       { timeoutMs: this.#quickMs, signal, what: 'listening to the engine' },
