@@ -28,8 +28,8 @@ import {
   waitForManager,
   withSharedConfig,
 } from './daemon-stores.js';
-import type { PrometheusMetrics } from './observe/index.js';
 import { StoreWait } from './daemon-store-wait.js';
+import type { PrometheusMetrics } from './observe/index.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentRPCServer } from './rpc/server.js';
 import { AgentRuntime } from './runtime/agent-runtime.js';
@@ -97,8 +97,6 @@ export class Daemon {
     const state = await StateDirectory.open(local.stateDir, logger);
     parts.defer('state directory', () => state.close());
     const agents = await identifyAgents(local, state);
-    const store = await openKeyValueStore(local, state.layout.root, logger);
-    parts.defer('key-value store', () => store.close());
     const wait = new StoreWait({
       signal,
       deadlineMs: local.stores.startDeadlineMs,
@@ -116,6 +114,8 @@ export class Daemon {
     // First of all: it tells what a start waits for.
     const http = await openHttpServer({ config: local, health, metrics, logger });
     if (http) parts.defer('HTTP service', () => http.close());
+    const store = await openKeyValueStore(local, state.layout.root, logger);
+    parts.defer('key-value store', () => store.close());
     const views = agents.map(({ id, config }) => ({
       id,
       view: viewOf(store, local, id, () => config.scalingGroup),
@@ -147,13 +147,22 @@ export class Daemon {
     parts.defer('resources', () => resources.close());
     const backend = await openBackend({ ...options, config, dummy, stateRoot: state.layout.root });
     parts.defer('backend', () => backend.close());
+    const installedImages = await InstalledImages.start({
+      images: backend.images,
+      clock: systemClock,
+      logger,
+    });
+    parts.defer('image scan', () => installedImages.stop());
     const { events, redis, failure } = await openEventBus({
       config,
       stateRoot: state.layout.root,
       parts,
       logger,
       metrics,
+      wait,
     });
+    sources.redis = redis;
+    sources.eventFailure = failure;
 
     const runtime = await AgentRuntime.create({
       agents: agents.map((agent) =>
@@ -161,14 +170,12 @@ export class Daemon {
           ...options,
           config,
           agent,
-      wait,
           identity,
-    sources.redis = redis;
-    sources.eventFailure = failure;
           hosts,
           state,
           backend,
           resources,
+          installedImages,
           events,
           redis,
           publicKey: keys?.publicKey ?? null,
@@ -185,8 +192,13 @@ export class Daemon {
       views,
       host: hosts.rpcHost,
       watcherPort: config.watcherPort,
+      checkIntervalMs: config.store === 'etcd' ? config.stores.checkIntervalMs : null,
+      clock: systemClock,
       logger,
+      metrics,
     });
+    parts.defer('registration', () => registration.close());
+    sources.registration = registration;
     await registration.announce('starting');
     const server = await openRpcServer({
       config,
@@ -196,13 +208,8 @@ export class Daemon {
       events,
       hosts,
       health,
-      checkIntervalMs: config.store === 'etcd' ? config.stores.checkIntervalMs : null,
-      clock: systemClock,
       logger,
       metrics,
-      metrics,
-    parts.defer('registration', () => registration.close());
-    sources.registration = registration;
     });
     parts.defer('RPC socket', () => server.close({ drainMs: DRAIN_MS }));
     if (keys)
