@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { verifyCurveRefusesStrangers } from './callosum/index.js';
 import {
@@ -19,6 +20,7 @@ import { loadDaemonKeys, operatorPublicKey } from './daemon-keys.js';
 import { createNodeResources } from './daemon-resources.js';
 import { type HealthSources, nodeHealth, openHttpServer } from './daemon-health.js';
 import { identifyNode } from './daemon-identity.js';
+import { openContainerEndpoints, openSnapshotSocket } from './daemon-local.js';
 import { Registration } from './daemon-registration.js';
 import { startAbuseReports } from './daemon-reports.js';
 import { openRpcServer } from './daemon-rpc.js';
@@ -29,6 +31,8 @@ import {
   withSharedConfig,
 } from './daemon-stores.js';
 import { StoreWait } from './daemon-store-wait.js';
+import { AggregateKernelRegistry } from './kernels/aggregate-kernel-registry.js';
+import { StartGate } from './kernels/lifecycle/start-gate.js';
 import type { PrometheusMetrics } from './observe/index.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentRPCServer } from './rpc/server.js';
@@ -164,7 +168,11 @@ export class Daemon {
     sources.redis = redis;
     sources.eventFailure = failure;
 
+    const kernels = new AggregateKernelRegistry();
+    await openContainerEndpoints({ config, agents, backend, kernels, parts, logger });
+    const starts = new StartGate(config.maxParallelStarts ?? 2 * availableParallelism(), metrics);
     const runtime = await AgentRuntime.create({
+      kernels,
       agents: agents.map((agent) =>
         agentFactory({
           ...options,
@@ -176,6 +184,7 @@ export class Daemon {
           backend,
           resources,
           installedImages,
+          starts,
           events,
           redis,
           publicKey: keys?.publicKey ?? null,
@@ -216,10 +225,13 @@ export class Daemon {
       await verifyCurveRefusesStrangers({ endpoint: server.endpoint, serverPublicKey: keys.publicKey });
     await registration.announce('running');
     sources.serving = true;
+    const snapshots = await openSnapshotSocket({ config, state, runtime, logger });
+    if (snapshots) parts.defer('debug socket', () => snapshots.close());
     await state.publishEndpoint({
       rpcAddress: connectable(server.endpoint),
       serverPublicKey: keys?.publicKey ?? null,
       httpUrl: http?.url ?? null,
+      snapshotSocket: snapshots?.path ?? null,
     });
     return new Daemon({ runtime, resources, server }, parts);
   }
