@@ -18,9 +18,11 @@ import type {
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
 import { agentSocketLink, agentSocketMount, withMount } from './agent-socket-mount.js';
+import { checkPorts, publishedOf } from './container-ports.js';
 import { containerNameOf, containerSpecOf, type ContainerSettings } from './container-spec.js';
 import { ContainerWatcher } from './container-watcher.js';
 import { Engine, statusOf } from './engine.js';
+import { findEngineFacts } from './engine-facts.js';
 import type { Container } from './engine-schemas.js';
 import {
   ContainerStartError,
@@ -125,6 +127,13 @@ export class DockerBackend implements KernelBackend {
     return this.#queue.run(plan.kernelId, () => this.#create(plan, signal));
   }
 
+  /** Name and options of the container, exactly as the engine would be asked for it. */
+  async describe(plan: KernelPlan): Promise<Readonly<Record<string, unknown>>> {
+    await checkMounts(plan, this.#options.allowedMountRoots);
+    const { name, spec } = await this.#containerOf(plan, this.#require());
+    return { name, options: spec };
+  }
+
   start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
     return this.#queue.run(handle.kernelId, () => this.#start(handle, signal));
   }
@@ -208,11 +217,8 @@ export class DockerBackend implements KernelBackend {
     const present = await this.#engine.list([`${KERNEL_LABEL}=${plan.kernelId}`]);
     if (present.length > 0) throw alreadyThere(plan);
     throwIfCancelled(signal, plan);
-    const state = stateFor(plan, settings);
-    const labels = labelsOf(plan, state);
-    const socket = await agentSocketMount(this.#options.agentSockets, plan.agentId);
-    const spec = containerSpecOf(withMount(plan, socket), labels, settings);
-    const id = await this.#engine.create(containerNameOf(plan), spec).catch((error: unknown) => {
+    const { name, labels, socket, spec } = await this.#containerOf(plan, settings);
+    const id = await this.#engine.create(name, spec).catch((error: unknown) => {
       throw creationFailure(plan, error);
     });
     if (socket !== null)
@@ -227,6 +233,20 @@ export class DockerBackend implements KernelBackend {
     const handle = handleFromLabels(id, labels);
     if (handle === null) throw new ContainerStartError(`kernel ${plan.kernelId} has no labels`);
     return handle;
+  }
+
+  /** Everything that the engine is asked for, from the plan and what the engine has. */
+  async #containerOf(plan: KernelPlan, settings: ContainerSettings) {
+    if ((plan.allowedSyscalls ?? []).length > 0 && settings.seccompProfile === null)
+      this.#logger.warn('devices need system calls that only a profile of splenium.docker can allow', {
+        kernelId: plan.kernelId,
+        syscalls: plan.allowedSyscalls,
+      });
+    const labels = labelsOf(plan, stateFor(plan, settings));
+    const socket = await agentSocketMount(this.#options.agentSockets, plan.agentId);
+    const found = await findEngineFacts(this.#engine, plan);
+    const spec = containerSpecOf(withMount(plan, socket), labels, settings, found);
+    return { name: containerNameOf(plan), labels, socket, spec };
   }
 
   async #start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
@@ -252,7 +272,25 @@ export class DockerBackend implements KernelBackend {
     this.#watcher.watch(handle);
     // It may have ended before it was watched.
     await this.#watcher.look(handle);
+    await this.#complete(handle).catch(async (error: unknown) => {
+      await this.#undoStart(handle);
+      throw error;
+    });
     return endpointsOf(handle);
+  }
+
+  /**
+   * What can be done only when the container runs: its ports are compared, its devices' networks joined.
+   * @throws PortMismatchError, EngineError
+   */
+  async #complete(handle: KernelHandle): Promise<void> {
+    const { published, networks } = stateOf(handle);
+    const container = await this.#find(handle);
+    if (container === null || !isActive(container)) return;
+    checkPorts(container, published);
+    for (const network of networks)
+      if (!container.NetworkSettings.networks.includes(network))
+        await this.#engine.connectNetwork(network, handle.containerId);
   }
 
   /** Null when it is gone, or is another's: what comes from a journal names what is stopped and removed. */
@@ -341,6 +379,8 @@ function stateFor(plan: KernelPlan, settings: ContainerSettings): ContainerState
     gid: mayGive ? (gid ?? uid) : null,
     replIn: loopback(plan.replInPort),
     replOut: loopback(plan.replOutPort),
+    published: plan.network?.mode === 'host' ? {} : publishedOf(plan),
+    networks: [...(plan.deviceNetworks ?? [])],
   };
 }
 
