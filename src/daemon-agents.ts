@@ -21,11 +21,12 @@ import type { Logger } from './core/logger.js';
 import type { Metrics } from './core/metrics.js';
 import { SPOKEN_VERSION } from './core/version.js';
 import { ImageNews } from './daemon-images.js';
-import { lockHolders, startCommitReports } from './daemon-reports.js';
 import { startAgentLoops } from './daemon-agent-loops.js';
+import { lockHolders, startCommitReports } from './daemon-reports.js';
 import { startStatistics } from './daemon-statistics.js';
 import type { NodeIdentity } from './daemon-identity.js';
 import type { AgentInfo, EventSink } from './events/catalogue.js';
+import type { StartGate } from './kernels/lifecycle/start-gate.js';
 import type { NodeResources } from './resources/index.js';
 import type { AgentFactory } from './runtime/agent-runtime.js';
 import type { AgentEtcdView } from './stores/agent-etcd-view.js';
@@ -87,6 +88,7 @@ export interface AgentParts {
   readonly redis: RedisConnections | null;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly starts: StartGate;
   readonly identity: NodeIdentity;
   /** Of the node's CURVE key pair; null without one. */
   readonly publicKey: string | null;
@@ -117,6 +119,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         }),
         events,
         ...(redis ? { logs: containerLogs(config, redis) } : {}),
+        starts: parts.starts,
         clock: systemClock,
         logger,
         metrics,
@@ -133,6 +136,12 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           scratchRoot: agent.config.scratchRoot,
           bindHost: agent.config.bindHost === '' ? hosts.bindHost : agent.config.bindHost,
           advertisedHost: agent.config.advertisedHost,
+          // A terminal on a storage node shows everybody's files.
+          protectedServices: agent.config.scalingGroupType === 'storage' ? ['ttyd'] : [],
+          scratchType: scratchType(agent.config),
+          scratchSizeBytes: agent.config.scratchSizeBytes,
+          alternativeBridge: agent.config.alternativeBridge,
+          socketDirectory: join(config.paths.ipcBase, 'proxy'),
           architecture: hostArchitecture(),
           kernelUid: agent.config.kernelUid,
           kernelGid: agent.config.kernelGid,
@@ -171,8 +180,8 @@ export function agentFactory(parts: AgentParts): AgentFactory {
       return {
         agent: hosted,
         stop: async () => {
-          await commits.stop();
           await loops.stop();
+          await commits.stop();
           await statistics.stop();
           await heartbeat.stop();
           news.stop();
@@ -214,5 +223,8 @@ function containerLogs({ containerLogs: logs }: DaemonConfig, redis: RedisConnec
     maxBytes: logs.maxLengthBytes,
   });
 }
+
+/** Without Kubernetes an NFS scratch is a directory, too (spec/kernel-lifecycle.md 2.8). */
+const scratchType = ({ scratchType: type }: AgentConfig) => (type === 'k8s-nfs' ? 'hostdir' : type);
 
 const hostArchitecture = (): string => (process.arch === 'arm64' ? 'aarch64' : 'x86_64');

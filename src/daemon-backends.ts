@@ -63,7 +63,8 @@ function processBackend({ stateRoot, runnerPath, env }: Options, logger: Logger)
 
 function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logger): KernelBackend {
   const { driver, maxLengthBytes } = config.containerLogs;
-  const bridge = config.agents[0]?.alternativeBridge;
+  const { docker } = config;
+  const { coredump } = config.debug;
   return new DockerBackend({
     runnerVolume: {
       root: join(stateRoot, 'runner-volumes'),
@@ -73,7 +74,18 @@ function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logge
     },
     logs: { driver, maxBytes: maxLengthBytes },
     agentSockets: agentSocketsOf(config),
-    ...(bridge == null ? {} : { defaultNetwork: bridge }),
+    ...(docker.socketPath === null ? {} : { socketPath: docker.socketPath }),
+    hardening: docker.hardening,
+    ...(docker.pidsLimit === null ? {} : { pidsLimit: docker.pidsLimit.most }),
+    ...(docker.seccompProfileFile === null ? {} : { seccompProfilePath: docker.seccompProfileFile }),
+    ...(docker.allowedMountRoots === null ? {} : { allowedMountRoots: docker.allowedMountRoots }),
+    overridePaths: docker.overrideFiles,
+    engineDeadlineMs: docker.engineDeadlineMs,
+    killDeadlineMs: docker.killDeadlineMs,
+    furtherMounts:
+      coredump === null
+        ? []
+        : [{ source: coredump.path, target: coredump.containerDir, permission: 'rw' as const }],
     logger,
   });
 }

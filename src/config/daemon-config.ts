@@ -9,6 +9,7 @@ import type {
   ConfigView,
   CoredumpConfig,
   DaemonConfig,
+  DockerConfig,
   EtcdTlsConfig,
   LimitsConfig,
   LoggingConfig,
@@ -137,8 +138,25 @@ export function compileDaemon(
       maxBytes: values.get('splenium.outbox.max-bytes'),
       maxAgeMs: values.get('splenium.outbox.max-age-sec') * 1000,
     },
+    maxParallelStarts: values.get('splenium.max-parallel-starts') || null,
+    docker: dockerOf(values, input),
     agents,
     views,
+  };
+}
+
+function dockerOf(values: EffectiveValues, input: ConfigInput): DockerConfig {
+  const pidsLimit = values.get('splenium.docker.pids-limit');
+  return {
+    socketPath: absoluteOrNull(values.get('splenium.docker.socket'), input),
+    hardening: values.get('splenium.docker.hardening'),
+    pidsLimit: pidsLimit === null ? null : { most: pidsLimit || null },
+    seccompProfileFile: absoluteOrNull(values.get('splenium.docker.seccomp-profile'), input),
+    allowedMountRoots:
+      values.get('splenium.docker.allowed-mount-roots')?.map((root) => absolute(root, input)) ?? null,
+    overrideFiles: values.get('splenium.docker.override-files').map((path) => absolute(path, input)),
+    engineDeadlineMs: values.get('splenium.docker.engine-deadline-sec') * 1000,
+    killDeadlineMs: values.get('splenium.docker.kill-deadline-sec') * 1000,
   };
 }
 

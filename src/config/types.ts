@@ -57,6 +57,9 @@ export interface DaemonConfig {
   readonly deadlines: DeadlinesConfig;
   readonly outbox: OutboxConfig;
   /** At least one; the first is the default agent. */
+  /** Kernels started at the same moment; null: two for each core. */
+  readonly maxParallelStarts: number | null;
+  readonly docker: DockerConfig;
   readonly agents: readonly AgentConfig[];
   /** The same for `config show`: every key with its value as written and where it comes from. */
   readonly views: readonly ConfigView[];
@@ -195,6 +198,23 @@ export interface ContainerLogsConfig {
   readonly maxLengthBytes: number;
   readonly chunkBytes: number;
   readonly driver: 'local' | 'json-file';
+}
+
+/** Of the docker backend, `[splenium.docker]`. */
+export interface DockerConfig {
+  /** Null: what `DOCKER_HOST` says, or the usual place. */
+  readonly socketPath: string | null;
+  readonly hardening: 'original' | 'strict';
+  /** Null: as the hardening says. `most` null: no limit. */
+  readonly pidsLimit: { readonly most: number | null } | null;
+  /** Null: the engine's own profile. */
+  readonly seccompProfileFile: string | null;
+  /** Null: folders may be anywhere. */
+  readonly allowedMountRoots: readonly string[] | null;
+  /** In the order in which they are merged. */
+  readonly overrideFiles: readonly string[];
+  readonly engineDeadlineMs: number;
+  readonly killDeadlineMs: number;
 }
 
 /** Null: no limit. */

@@ -12,6 +12,7 @@ import {
   imageSchema,
   listedContainersSchema,
   listedImagesSchema,
+  networkSchema,
   networksSchema,
   versionSchema,
   type Container,
@@ -284,6 +285,34 @@ export class Engine {
     );
     // The filter takes parts of names.
     return networksSchema.parse(answer).some((network) => network.Name === name);
+  }
+
+  /** Null when there is no such network or nobody knows. */
+  async networkSubnet(name: string): Promise<string | null> {
+    const answer = await this.#call(`inspecting network ${name}`, this.#quickMs, [404], () =>
+      this.#docker.getNetwork(name).inspect(),
+    );
+    if (answer === null) return null;
+    const { IPAM } = networkSchema.parse(answer);
+    return IPAM?.Config?.find(({ Subnet }) => Subnet !== undefined)?.Subnet ?? null;
+  }
+
+  /** Also fine for a container that is attached already. */
+  async connectNetwork(name: string, containerId: string): Promise<void> {
+    const isAttached = (error: unknown) =>
+      statusOf(error) === 403 && /already exists/i.test(messageOf(error));
+    await this.#call(`attaching a container to network ${name}`, this.#slowMs, [], (abortSignal) =>
+      this.#docker.getNetwork(name).connect({ Container: containerId, ...{ abortSignal } }),
+    ).catch((error: unknown) => {
+      if (!isAttached(error)) throw error;
+    });
+  }
+
+  async volumeExists(name: string): Promise<boolean> {
+    const answer = await this.#call(`inspecting volume ${name}`, this.#quickMs, [404], (abortSignal) =>
+      this.#docker.getVolume(name).inspect({ abortSignal }),
+    );
+    return answer !== null;
   }
 
   async createNetwork(name: string, labels: Readonly<Record<string, string>>): Promise<void> {

@@ -27,6 +27,10 @@ const stateSchema = z.object({
   gid: z.number().nullable(),
   replIn: z.string(),
   replOut: z.string(),
+  /** `2000/tcp` -> the host ports that are reserved for it; empty on the machine's own network. */
+  published: z.record(z.string(), z.array(z.number())).default({}),
+  /** Networks of its devices, joined after each start. */
+  networks: z.array(z.string()).default([]),
 });
 
 /** The backend's facts in `KernelHandle.state`. */
@@ -111,5 +115,7 @@ export function adoptedHandle(container: Container): KernelHandle | null {
     gid: null,
     replIn: loopback(replIn),
     replOut: loopback(replOut),
+    published: {},
+    networks: [],
   });
 }

@@ -2,6 +2,7 @@ import {
   inPart,
   integerFrom,
   isTable,
+  listOf,
   oneOf,
   parseBoolean,
   parseNonEmptyText,
@@ -139,6 +140,62 @@ export const splenium = table('What the original has no key for.', {
     'max-events': key('Number', integerFrom(1), 100_000),
     'max-bytes': key('Size', size(4096), '64M', { unit: 'bytes' }),
     'max-age-sec': key('Age', parsePositive, 86_400, { unit: 's' }),
+  }),
+  'max-parallel-starts': key(
+    'Kernels of all agents whose container is being made or started at the same moment; 0: two for each core',
+    integerFrom(0),
+    0,
+  ),
+  docker: table('The docker backend. What is not written is as with the original.', {
+    socket: key(
+      'Socket of the engine; unset: what DOCKER_HOST says, or /var/run/docker.sock',
+      directory,
+      null,
+      {
+        example: '/var/run/docker.sock',
+      },
+    ),
+    hardening: key(
+      'strict: kernels have no capabilities but two and cannot gain privileges; sessions with sudo keep the engine’s',
+      oneOf('original', 'strict'),
+      'original',
+    ),
+    'pids-limit': key(
+      'Processes and threads of one kernel; 0: no limit; unset: no limit, with strict hardening 4096',
+      optional(integerFrom(0)),
+      null,
+      { example: 4096 },
+    ),
+    'seccomp-profile': key(
+      'File with a seccomp profile, to which system calls of device plugins are added; unset: the engine’s own',
+      directory,
+      null,
+      { example: '/etc/splenium/seccomp.json' },
+    ),
+    'allowed-mount-roots': key(
+      'Folders are mounted only from below these directories; unset: from anywhere',
+      optional(listOf(parseNonEmptyText)),
+      null,
+      { example: ['/vfroot'] },
+    ),
+    'override-files': key(
+      'JSON files whose container options are merged over ours in this order; absent ones are skipped',
+      listOf(parseNonEmptyText),
+      [
+        '/etc/backend.ai/agent-docker-container-opts.json',
+        '~/.config/backend.ai/agent-docker-container-opts.json',
+        './agent-docker-container-opts.json',
+      ],
+    ),
+    'engine-deadline-sec': key(
+      'How long the engine may take for an answer; three times that for create, start and remove',
+      parsePositive,
+      30,
+      { unit: 's' },
+    ),
+    'kill-deadline-sec': key('How long a killed container may take to be gone', parsePositive, 30, {
+      unit: 's',
+    }),
   }),
   devices: key('Settings of device plugins by plugin name, passed on as they are', parseOpaqueTables, {}),
 });
