@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { KernelBackend } from './backends/backend.js';
-import { DockerBackend } from './backends/docker/index.js';
+import { DockerBackend, type DistroCache } from './backends/docker/index.js';
 import { DummyBackend, DummyContainers, type ServeRunner } from './backends/dummy/index.js';
 import { ProcessBackend } from './backends/process/index.js';
 import { ConfigError, type DaemonConfig, type DummyConfig } from './config/index.js';
@@ -9,6 +9,8 @@ import { InvariantError } from './core/errors.js';
 import type { Logger } from './core/logger.js';
 import { agentSocketsOf } from './daemon-local.js';
 import { FakeRunner } from './kernel-runner/fake-runner.js';
+import type { RedisConnections } from './stores/redis-connections.js';
+import { RedisImageDistros } from './stores/redis-image-distros.js';
 
 /** What the configuration may ask for and this release does not have. @throws ConfigError */
 export function refuseUnbuiltBackend(config: DaemonConfig): void {
@@ -29,6 +31,8 @@ export async function openBackend(options: {
   /** The bundled kernel runner. */
   readonly runnerPath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Once it is open; null: there is none, or not yet. */
+  readonly redis: () => RedisConnections | null;
   readonly logger: Logger;
 }): Promise<KernelBackend> {
   const { config } = options;
@@ -61,7 +65,7 @@ function processBackend({ stateRoot, runnerPath, env }: Options, logger: Logger)
   });
 }
 
-function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logger): KernelBackend {
+function dockerBackend({ config, stateRoot, runnerPath, redis }: Options, logger: Logger): KernelBackend {
   const { driver, maxLengthBytes } = config.containerLogs;
   const { docker } = config;
   const { coredump } = config.debug;
@@ -78,6 +82,8 @@ function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logge
     hardening: docker.hardening,
     ...(docker.pidsLimit === null ? {} : { pidsLimit: docker.pidsLimit.most }),
     ...(docker.seccompProfileFile === null ? {} : { seccompProfilePath: docker.seccompProfileFile }),
+    ...runnerChoice(config),
+    distroCache: sharedDistros(redis),
     ...(docker.allowedMountRoots === null ? {} : { allowedMountRoots: docker.allowedMountRoots }),
     overridePaths: docker.overrideFiles,
     engineDeadlineMs: docker.engineDeadlineMs,
@@ -88,6 +94,33 @@ function dockerBackend({ config, stateRoot, runnerPath }: Options, logger: Logge
         : [{ source: coredump.path, target: coredump.containerDir, permission: 'rw' as const }],
     logger,
   });
+}
+
+/**
+ * Our runner, with the helper programs of the original's package where there is one; or the original's runner, where
+ * its volumes are named, too. That a package is there then, `config check` sees to.
+ */
+function runnerChoice(config: DaemonConfig) {
+  const directory = config.docker.runnerPackage;
+  const volumes = config.agents[0]?.krunnerVolumes ?? {};
+  if (directory === null) return {};
+  return Object.keys(volumes).length === 0
+    ? { helperDirectory: directory }
+    : {
+        originalRunner: { packageDirectory: directory, volumes, isDebug: config.debug.kernelRunner },
+      };
+}
+
+/** Redis is opened after the backend, and only where there is one. */
+function sharedDistros(redis: Options['redis']): DistroCache {
+  const distros = () => {
+    const connections = redis();
+    return connections && new RedisImageDistros(() => connections.client('statistics'));
+  };
+  return {
+    read: async (digest) => (await distros()?.read(digest)) ?? null,
+    write: async (digest, distro) => distros()?.write(digest, distro),
+  };
 }
 
 function dummyBackend({ dummy, stateRoot }: Options, logger: Logger): KernelBackend {

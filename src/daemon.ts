@@ -24,12 +24,7 @@ import { openContainerEndpoints, openSnapshotSocket } from './daemon-local.js';
 import { Registration } from './daemon-registration.js';
 import { startAbuseReports } from './daemon-reports.js';
 import { openRpcServer } from './daemon-rpc.js';
-import {
-  openEventBus,
-  openKeyValueStore,
-  waitForManager,
-  withSharedConfig,
-} from './daemon-stores.js';
+import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './daemon-stores.js';
 import { StoreWait } from './daemon-store-wait.js';
 import { AggregateKernelRegistry } from './kernels/aggregate-kernel-registry.js';
 import { StartGate } from './kernels/lifecycle/start-gate.js';
@@ -149,7 +144,13 @@ export class Daemon {
       await waitForManager(nodeView, { signal, logger, wait });
     const resources = await createNodeResources({ ...options, config, dummy, agents });
     parts.defer('resources', () => resources.close());
-    const backend = await openBackend({ ...options, config, dummy, stateRoot: state.layout.root });
+    const backend = await openBackend({
+      ...options,
+      config,
+      dummy,
+      stateRoot: state.layout.root,
+      redis: () => sources.redis,
+    });
     parts.defer('backend', () => backend.close());
     const installedImages = await InstalledImages.start({
       images: backend.images,

@@ -44,6 +44,7 @@ export function compileDaemon(
         values.get('splenium.http-addr') ??
         (values.isWritten('agent.service-addr') ? values.get('agent.service-addr') : null),
       announced: values.get('agent.announce-addr'),
+      tls: httpTlsOf(values, input),
     },
     stateDir: absoluteOrNull(values.get('splenium.state-dir'), input) ?? defaultStateDir(input),
     store: values.get('splenium.store') ?? (hasEtcd ? 'etcd' : 'file'),
@@ -85,6 +86,14 @@ export function compileDaemon(
       mountPath: absoluteOrNull(values.get('agent.mount-path'), input),
       mountOwner: values.get('agent.mount-path-uid-gid'),
       cohabitingStorageProxy: values.get('agent.cohabiting-storage-proxy'),
+    },
+    serviceDiscovery: {
+      type: values.get('service-discovery.type'),
+      instanceId: values.get('service-discovery.instance-id'),
+      serviceGroup: values.get('service-discovery.service-group'),
+      displayName: values.get('service-discovery.display-name'),
+      extraLabels: values.get('service-discovery.extra-labels'),
+      endpoints: values.get('service-discovery.endpoints'),
     },
     cloudDetection: values.get('splenium.cloud-detection'),
     region: values.get('agent.region') || null,
@@ -152,6 +161,7 @@ function dockerOf(values: EffectiveValues, input: ConfigInput): DockerConfig {
     hardening: values.get('splenium.docker.hardening'),
     pidsLimit: pidsLimit === null ? null : { most: pidsLimit || null },
     seccompProfileFile: absoluteOrNull(values.get('splenium.docker.seccomp-profile'), input),
+    runnerPackage: absoluteOrNull(values.get('splenium.docker.runner-package'), input),
     allowedMountRoots:
       values.get('splenium.docker.allowed-mount-roots')?.map((root) => absolute(root, input)) ?? null,
     overrideFiles: values.get('splenium.docker.override-files').map((path) => absolute(path, input)),
@@ -195,6 +205,15 @@ function redisOf(values: EffectiveValues): RedisConfig {
       ]),
     ),
   };
+}
+
+/** That both files are named has been checked. */
+function httpTlsOf(values: EffectiveValues, input: ConfigInput): DaemonConfig['http']['tls'] {
+  const certFile = absoluteOrNull(values.get('agent.ssl-cert'), input);
+  const keyFile = absoluteOrNull(values.get('agent.ssl-key'), input);
+  return values.get('agent.ssl-enabled') && certFile !== null && keyFile !== null
+    ? { certFile, keyFile }
+    : null;
 }
 
 const timeoutsOf = (helper: RedisHelper) => ({

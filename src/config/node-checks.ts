@@ -50,6 +50,28 @@ const plaintext: Check = {
   },
 };
 
+/** The volumes hold only the Python of the original's runner; the rest is in its package. */
+const originalRunner: Check = {
+  needs: ['container.krunner-volumes', 'splenium.docker.runner-package', 'splenium.docker.hardening'],
+  *run(context) {
+    const { shared } = context;
+    if (Object.keys(shared.get('container.krunner-volumes') ?? {}).length === 0) return;
+    if (shared.get('splenium.docker.runner-package') === null)
+      yield problem(
+        context,
+        'container.krunner-volumes',
+        'needs splenium.docker.runner-package: the rest of the original’s runner',
+        'name the directory of the package ai.backend.runner, or leave the volumes out for our own runner',
+      );
+    if (shared.get('splenium.docker.hardening') === 'strict')
+      yield problem(
+        context,
+        'container.krunner-volumes',
+        'cannot be with splenium.docker.hardening = "strict": the original’s runner starts as root',
+      );
+  },
+};
+
 const addresses: Check = {
   needs: ['agent.rpc-listen-addr', 'agent.service-addr', 'splenium.http-addr'],
   *run(context) {
@@ -240,6 +262,7 @@ export const NODE_CHECKS: readonly Check[] = [
   managerKeys,
   plaintext,
   addresses,
+  originalRunner,
   stores,
   etcdTls,
   sentinelName,

@@ -29,6 +29,7 @@ export interface DaemonConfig {
   readonly abuseReportPath: string | null;
   readonly paths: PathsConfig;
   readonly volumes: VolumesConfig;
+  readonly serviceDiscovery: ServiceDiscoveryConfig;
   /** May the metadata service of a cloud be asked what this machine is? */
   readonly cloudDetection: boolean;
   readonly region: string | null;
@@ -88,6 +89,8 @@ export interface HttpConfig {
   readonly listen: HostPort | null;
   /** Address published to service discovery. */
   readonly announced: HostPort;
+  /** PEM files; null: plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | null;
 }
 
 export interface EtcdConfig {
@@ -186,6 +189,25 @@ export interface VolumesConfig {
   readonly cohabitingStorageProxy: boolean;
 }
 
+export interface ServiceDiscoveryConfig {
+  readonly type: 'redis' | 'etcd';
+  readonly instanceId: string | null;
+  /** Null: no service events. */
+  readonly serviceGroup: string | null;
+  readonly displayName: string | null;
+  readonly extraLabels: Readonly<Record<string, string>>;
+  readonly endpoints: readonly ServiceEndpointConfig[];
+}
+
+export interface ServiceEndpointConfig {
+  readonly role: string;
+  readonly scope: string;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
 /** Matching is by module path prefix (spec/config-and-resources.md 6.2). */
 export interface PluginFilter {
   /** Null: all; empty: none. */
@@ -209,6 +231,8 @@ export interface DockerConfig {
   readonly pidsLimit: { readonly most: number | null } | null;
   /** Null: the engine's own profile. */
   readonly seccompProfileFile: string | null;
+  /** The original's runner package; null: none. */
+  readonly runnerPackage: string | null;
   /** Null: folders may be anywhere. */
   readonly allowedMountRoots: readonly string[] | null;
   /** In the order in which they are merged. */

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { systemClock } from '../../core/clock.js';
 import { CancelledError, messageOf } from '../../core/errors.js';
-import type { AgentId } from '../../core/ids.js';
+import type { AgentId, KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
 import type {
@@ -15,11 +15,13 @@ import type {
   KernelPlan,
   KernelProcessState,
   RunnerEndpoints,
+  UsageSource,
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
 import { agentSocketLink, agentSocketMount, withMount } from './agent-socket-mount.js';
 import { checkPorts, publishedOf } from './container-ports.js';
-import { containerNameOf, containerSpecOf, type ContainerSettings } from './container-spec.js';
+import { containerNameOf, containerSpecOf, imageNameOf, type ContainerSettings } from './container-spec.js';
+import { ContainerUsage } from './container-usage.js';
 import { ContainerWatcher } from './container-watcher.js';
 import { Engine, statusOf } from './engine.js';
 import { findEngineFacts } from './engine-facts.js';
@@ -32,6 +34,7 @@ import {
   KernelContainerExistsError,
   KernelContainerMissingError,
 } from './errors.js';
+import { DistroProbe } from './distro-probe.js';
 import { isActive, outcomeOf } from './exit-outcome.js';
 import { commitContainer } from './image-commit.js';
 import { DockerImages } from './images.js';
@@ -48,6 +51,8 @@ import {
   type ContainerState,
 } from './kernel-labels.js';
 import { DockerNetworks } from './networks.js';
+import { OriginalRunner } from './original-runner.js';
+import { pruneRunnerVolumes } from './runner-volume-pruning.js';
 import { checkMounts, findSettings, type DockerBackendOptions } from './settings.js';
 
 /**
@@ -66,10 +71,13 @@ export class DockerBackend implements KernelBackend {
   readonly #engine: Engine;
   readonly #watcher: ContainerWatcher;
   readonly #addresses: KernelAddresses;
+  readonly #usage: ContainerUsage;
   readonly #queue = new KeyedQueue<string>();
   /** Container id -> when the start began that was cancelled: what it ran after that does not count. */
   readonly #cancelledStarts = new Map<string, string>();
+  readonly #probe: DistroProbe;
   #settings: ContainerSettings | null = null;
+  #original: OriginalRunner | null = null;
 
   constructor(options: DockerBackendOptions) {
     this.#options = options;
@@ -77,14 +85,27 @@ export class DockerBackend implements KernelBackend {
     const quickMs = options.engineDeadlineMs ?? 30_000;
     this.#engine = new Engine({ socketPath: options.socketPath ?? null, quickMs, slowMs: 3 * quickMs });
     this.#addresses = new KernelAddresses(this.#engine);
+    this.#usage = new ContainerUsage({ engine: this.#engine });
     this.#watcher = new ContainerWatcher({
       engine: this.#engine,
       clock: options.clock ?? systemClock,
       logger: options.logger,
       sweepIntervalMs: options.sweepIntervalMs ?? 30_000,
+      onRunning: (container) => {
+        this.#usage.learn(container);
+      },
       onActivity: () => {
         this.#addresses.forget();
       },
+    });
+    this.#watcher.onExit(({ handle }) => {
+      this.#usage.forget(handle.containerId);
+    });
+    this.#probe = new DistroProbe({
+      engine: this.#engine,
+      clock: options.clock ?? systemClock,
+      logger: options.logger,
+      ...(options.distroCache === undefined ? {} : { cache: options.distroCache }),
     });
     this.images = new DockerImages(this.#engine, options.logger);
     this.networks = new DockerNetworks(this.#engine);
@@ -97,10 +118,27 @@ export class DockerBackend implements KernelBackend {
     });
   }
 
-  /** @throws DockerUnavailableError when the engine does not answer, RunnerVolumeError */
+  /** @throws DockerUnavailableError when the engine does not answer, RunnerVolumeError, RunnerPackageError */
   async open(): Promise<void> {
     const { engine, api } = await this.#engine.version();
-    this.#settings = await findSettings(this.#options);
+    const settings = await findSettings(this.#options);
+    const { originalRunner, hardening, runnerVolume } = this.#options;
+    if (originalRunner !== undefined) {
+      if (hardening === 'strict')
+        throw new DockerUnavailableError(
+          "strict hardening needs our own runner: the original's starts as root. Choose one of the two",
+        );
+      this.#original = await OriginalRunner.open(originalRunner, {
+        engine: this.#engine,
+        probe: this.#probe,
+      });
+    }
+    if ('root' in runnerVolume)
+      await pruneRunnerVolumes(
+        { root: runnerVolume.root, current: settings.runner.directory },
+        { engine: this.#engine, clock: this.#options.clock ?? systemClock, logger: this.#logger },
+      );
+    this.#settings = settings;
     this.#logger.info('the container engine answers', {
       engine,
       api,
@@ -160,6 +198,7 @@ export class DockerBackend implements KernelBackend {
     const container = await this.#find(handle);
     if (container === null) return { status: 'missing' };
     if (isActive(container)) {
+      this.#usage.learn(container);
       this.#watcher.watch(handle);
       return { status: 'running', endpoints: endpointsOf(handle) };
     }
@@ -184,6 +223,10 @@ export class DockerBackend implements KernelBackend {
         });
       }
     return handles;
+  }
+
+  usageSources(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>> {
+    return this.#usage.sources(handles);
   }
 
   async kernelAt(address: string): Promise<KernelHandle | null> {
@@ -245,7 +288,9 @@ export class DockerBackend implements KernelBackend {
     const labels = labelsOf(plan, stateFor(plan, settings));
     const socket = await agentSocketMount(this.#options.agentSockets, plan.agentId);
     const found = await findEngineFacts(this.#engine, plan);
-    const spec = containerSpecOf(withMount(plan, socket), labels, settings, found);
+    const started = await this.#original?.startOf(plan, imageNameOf(plan));
+    const all = started === undefined ? settings : { ...settings, originalRunner: started };
+    const spec = containerSpecOf(withMount(plan, socket), labels, all, found);
     return { name: containerNameOf(plan), labels, socket, spec };
   }
 

@@ -79,7 +79,13 @@ export const containerSchema = z.object({
 export type Container = z.infer<typeof containerSchema>;
 
 export const listedContainersSchema = z.array(
-  z.object({ Id: z.string(), State: z.string(), Labels: labels, NetworkSettings: networkSettings }),
+  z.object({
+    Id: z.string(),
+    State: z.string(),
+    Mounts: mounts,
+    Labels: labels,
+    NetworkSettings: networkSettings,
+  }),
 );
 export type ListedContainer = z.infer<typeof listedContainersSchema>[number];
 

@@ -58,3 +58,8 @@ export class ImagePushError extends RuntimeError {
 export class RunnerVolumeError extends RuntimeError {
   override readonly code = 'RUNNER_VOLUME';
 }
+
+/** The original's runner, which the configuration asks for, is incomplete on this machine. */
+export class RunnerPackageError extends RuntimeError {
+  override readonly code = 'RUNNER_PACKAGE';
+}

@@ -7,8 +7,11 @@ import type { Logger } from '../../core/logger.js';
 import type { KernelPlan, PlannedMount } from '../backend.js';
 import { checkProfile, type Hardening } from './container-security.js';
 import type { ContainerSettings } from './container-spec.js';
+import type { DistroCache } from './distro-probe.js';
 import { DockerUnavailableError, MountRefusedError } from './errors.js';
 import { findHostDevices, findHostMounts, findOwnLimits } from './host-facts.js';
+import { architectureOf, type OriginalRunnerOptions } from './original-runner.js';
+import { helperMounts, openRunnerPackage } from './runner-package.js';
 import { buildRunnerVolume, openRunnerVolume } from './runner-volume.js';
 
 export interface DockerBackendOptions {
@@ -26,6 +29,12 @@ export interface DockerBackendOptions {
         readonly nodePath?: string;
       }
     | { readonly directory: string };
+  /** The original's runner instead of ours. Default: ours. */
+  readonly originalRunner?: OriginalRunnerOptions;
+  /** Directory of the original's runner package, of which our runner gets an SSH server and the like. Default: none. */
+  readonly helperDirectory?: string;
+  /** What nodes know of images, for the original's runner. Default: each process finds it out by itself. */
+  readonly distroCache?: DistroCache;
   /** Log files of a container (`container-logs`). Default: driver `local`, 10 MiB. */
   readonly logs?: Partial<ContainerSettings['logs']>;
   /** Default `original`. */
@@ -60,15 +69,20 @@ export interface DockerBackendOptions {
 const STRICT_PIDS_LIMIT = 4096;
 const LOG_MAX_BYTES = 10 * 1024 * 1024;
 
-/** What stays the same for all containers: the options, and what this machine has. @throws RunnerVolumeError, DockerUnavailableError */
+/** What stays the same for all containers: the options, and what this machine has. @throws RunnerVolumeError, RunnerPackageError, DockerUnavailableError */
 export async function findSettings(options: DockerBackendOptions): Promise<ContainerSettings> {
   const { runnerVolume, logs, hardening = 'original', pidsLimit, seccompProfilePath } = options;
   const runner =
     'directory' in runnerVolume
       ? await openRunnerVolume(runnerVolume.directory)
       : await buildRunnerVolume(runnerVolume);
+  const { helperDirectory } = options;
+  const helpers =
+    helperDirectory === undefined
+      ? []
+      : helperMounts(await openRunnerPackage(helperDirectory), architectureOf());
   return {
-    runner,
+    runner: { ...runner, helpers },
     ownIdentity: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
     ownLimits: await findOwnLimits(),
     hostMounts: [...(await findHostMounts()), ...(options.furtherMounts ?? [])],

@@ -25,7 +25,7 @@ export const container = table('How kernels are contained.', {
     example: 'node1.example.org',
   }),
   'krunner-volumes': key(
-    'Docker volumes of the kernel runner by distribution; filled at the start, not for users',
+    'Docker volumes of the original’s kernel runner by distribution; with them kernels run it instead of ours, see splenium.docker.runner-package',
     optional(mapOf(parseText)),
     null,
     { example: {} },

@@ -147,6 +147,12 @@ export const splenium = table('What the original has no key for.', {
     0,
   ),
   docker: table('The docker backend. What is not written is as with the original.', {
+    'runner-package': key(
+      'Directory of the original’s package ai.backend.runner: kernels get its SSH server and terminal, and with container.krunner-volumes its runner',
+      directory,
+      null,
+      { example: '/opt/backend.ai/lib/python3.12/site-packages/ai/backend/runner' },
+    ),
     socket: key(
       'Socket of the engine; unset: what DOCKER_HOST says, or /var/run/docker.sock',
       directory,

@@ -29,7 +29,6 @@ async function prepareAsRoot(identity: KernelIdentity, isSudoEnabled: boolean): 
   process.env['HOME'] = HOME;
   // Our own Node.js as this process knows it: a script of the runner volume, for which the image needs a shell.
   await sourceImageBootstrap(process.execPath, complain);
-  preparation.giveAgentSocket();
   if (isSudoEnabled) preparation.allowSudo();
 }
 

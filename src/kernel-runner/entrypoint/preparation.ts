@@ -1,6 +1,5 @@
 import {
   chmodSync,
-  chownSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -18,7 +17,6 @@ const ACCOUNT_PATHS = { passwd: '/etc/passwd', group: '/etc/group', shadow: '/et
 const PRELOAD_FILE = '/etc/ld.so.preload';
 const SUDOERS_DIRECTORY = '/etc/sudoers.d';
 const SUDO_RULE = `${USER_NAME} ALL=(ALL:ALL) NOPASSWD:ALL\n`;
-const AGENT_SOCKET = '/opt/kernel/agent.sock';
 const SCP = { program: '/usr/bin/scp', helper: '/opt/kernel/dropbearmulti' };
 const SHELLS = ['/bin/bash', '/bin/ash'];
 
@@ -42,15 +40,6 @@ export class Preparation {
     this.#attempt('scp is not linked', linkScp);
     this.#attempt('LD_PRELOAD stays a variable', () => {
       this.#movePreload();
-    });
-  }
-
-  /** The kernel's user asks the agent through it. */
-  giveAgentSocket(): void {
-    const { uid, gid } = this.#identity;
-    if (uid === 0 || !existsSync(AGENT_SOCKET)) return;
-    this.#attempt('the agent socket keeps its owner', () => {
-      chownSync(AGENT_SOCKET, uid, gid);
     });
   }
 

@@ -1,0 +1,91 @@
+import { isAbsolute } from 'node:path';
+import { stat } from 'node:fs/promises';
+import type { KernelPlan } from '../backend.js';
+import type { DistroProbe } from './distro-probe.js';
+import type { Engine } from './engine.js';
+import { RunnerPackageError } from './errors.js';
+import { openRunnerPackage, originalMounts, type RunnerPackage } from './runner-package.js';
+import { identityVariables, type RunnerStart } from './runner-start.js';
+
+const PYTHON = '/opt/backend.ai/bin/python';
+const HOOK = '/opt/kernel/libbaihook.so';
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
+
+export const architectureOf = (node: string = process.arch): string => ARCHITECTURES[node] ?? node;
+
+export interface OriginalRunnerOptions {
+  /** Directory of the original's package `ai.backend.runner`; `kernel` and `helpers` lie beside it. */
+  readonly packageDirectory: string;
+  /** Distribution -> Docker volume, or directory of this machine, with the runner's Python. */
+  readonly volumes: Readonly<Record<string, string>>;
+  /** The runner tells more in the container's log. Default: no. */
+  readonly isDebug?: boolean;
+}
+
+/** Kernels with the original's own runner: an operator's choice for images that rely on it. */
+export class OriginalRunner {
+  readonly #options: OriginalRunnerOptions;
+  readonly #package: RunnerPackage;
+  readonly #probe: DistroProbe;
+
+  private constructor(options: OriginalRunnerOptions, runnerPackage: RunnerPackage, probe: DistroProbe) {
+    this.#options = options;
+    this.#package = runnerPackage;
+    this.#probe = probe;
+  }
+
+  /** @throws RunnerPackageError when the package or a volume is not there. */
+  static async open(
+    options: OriginalRunnerOptions,
+    parts: { readonly engine: Engine; readonly probe: DistroProbe },
+  ): Promise<OriginalRunner> {
+    const runnerPackage = await openRunnerPackage(options.packageDirectory);
+    for (const [distro, volume] of Object.entries(options.volumes)) {
+      const isThere = isAbsolute(volume)
+        ? ((await stat(volume).catch(() => null))?.isDirectory() ?? false)
+        : await parts.engine.volumeExists(volume);
+      // The engine would make an empty one.
+      if (!isThere)
+        throw new RunnerPackageError(
+          `there is no volume ${volume} for ${distro}: fill it with the original agent, or correct container.krunner-volumes`,
+        );
+    }
+    return new OriginalRunner(options, runnerPackage, parts.probe);
+  }
+
+  /** @throws as `originalMounts` and `DistroProbe.distroOf`; the image must be here. */
+  async startOf(plan: KernelPlan, image: string): Promise<RunnerStart> {
+    const distro = await this.#probe.distroOf(image);
+    const { volumes, isDebug = false } = this.#options;
+    return originalStart(
+      plan,
+      originalMounts(this.#package, { distro, arch: architectureOf(), volumes }),
+      isDebug,
+    );
+  }
+}
+
+/** Command and variables of spec/kernel-lifecycle.md 2.11 and 2.16.1. Pure. */
+export function originalStart(
+  plan: KernelPlan,
+  mounts: RunnerStart['mounts'],
+  isDebug: boolean,
+): RunnerStart {
+  const preloaded = (plan.environment['LD_PRELOAD'] ?? '').split(':').filter((path) => path !== '');
+  return {
+    entrypoint: ['/opt/kernel/entrypoint.sh'],
+    command: [
+      ...[PYTHON, '-s', '-m', 'ai.backend.kernel'],
+      ...(isDebug ? ['--debug'] : []),
+      plan.runtimeType,
+      ...(plan.runtimePath === null ? [] : [plan.runtimePath]),
+    ],
+    user: '0:0',
+    groups: [],
+    environment: {
+      ...identityVariables(plan),
+      LD_PRELOAD: [HOOK, ...preloaded.filter((path) => path !== HOOK)].join(':'),
+    },
+    mounts,
+  };
+}
