@@ -7,22 +7,30 @@ import { join } from 'node:path';
 import { eventually } from './eventually.js';
 import { freePort } from './free-port.js';
 
+export interface RedisServerOptions {
+  readonly password?: string;
+  /** Further ones of `redis-server`. */
+  readonly arguments?: readonly string[];
+}
+
 /** A real Redis on loopback, without persistence. */
 export class RedisServer {
   readonly port: number;
   readonly password: string | null;
   readonly #directory: string;
+  readonly #arguments: readonly string[];
   #process: ChildProcess | undefined;
 
-  private constructor(directory: string, port: number, password: string | null) {
+  private constructor(directory: string, port: number, options: RedisServerOptions) {
     this.#directory = directory;
     this.port = port;
-    this.password = password;
+    this.password = options.password ?? null;
+    this.#arguments = options.arguments ?? [];
   }
 
-  static async start(options: { readonly password?: string } = {}): Promise<RedisServer> {
+  static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
     const directory = await mkdtemp(join(tmpdir(), 'splenium-redis-'));
-    const server = new RedisServer(directory, await freePort(), options.password ?? null);
+    const server = new RedisServer(directory, await freePort(), options);
     await server.resume();
     return server;
   }
@@ -34,7 +42,8 @@ export class RedisServer {
       [
         ...['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.#directory],
         ...['--save', '', '--appendonly', 'no'],
-        ...(this.password === null ? [] : ['--requirepass', this.password]),
+        ...(this.password === null ? [] : ['--requirepass', this.password, '--masterauth', this.password]),
+        ...this.#arguments,
       ],
       { stdio: 'ignore' },
     );

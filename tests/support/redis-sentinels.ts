@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { eventually } from './eventually.js';
+import { freePort } from './free-port.js';
+import { RedisServer } from './redis-server.js';
+
+const MASTER = 'mymaster';
+
+/** A master, a replica and real sentinels that watch both; everything has one password, the sentinels another. */
+export class RedisSentinels {
+  readonly serviceName = MASTER;
+  readonly ports: readonly number[];
+  readonly servers: readonly RedisServer[];
+  readonly password = 'of-the-servers';
+  readonly sentinelPassword = 'of-the-sentinels';
+  readonly #directory: string;
+  readonly #processes: ChildProcess[] = [];
+
+  private constructor(directory: string, ports: readonly number[], servers: readonly RedisServer[]) {
+    this.#directory = directory;
+    this.ports = ports;
+    this.servers = servers;
+  }
+
+  static async start(count = 3): Promise<RedisSentinels> {
+    const directory = await mkdtemp(join(tmpdir(), 'splenium-sentinel-'));
+    const password = 'of-the-servers';
+    const master = await RedisServer.start({ password });
+    const replica = await RedisServer.start({
+      password,
+      arguments: ['--replicaof', '127.0.0.1', String(master.port)],
+    });
+    const ports: number[] = [];
+    for (let index = 0; index < count; index += 1) ports.push(await freePort());
+    const sentinels = new RedisSentinels(directory, ports, [master, replica]);
+    try {
+      for (const port of ports) await sentinels.#startSentinel(port, count);
+      await eventually(
+        async () => {
+          const [first] = await Promise.all(ports.map((port) => sentinels.#ask(port)));
+          if (first !== true) throw new Error('the sentinels do not know each other and the replica yet');
+        },
+        { timeoutMs: 60_000, intervalMs: 200 },
+      );
+    } catch (error) {
+      await sentinels.stop();
+      throw error;
+    }
+    return sentinels;
+  }
+
+  /** The sentinels make the other server the master; resolves when they say so. */
+  async failOver(): Promise<void> {
+    const [port = 0] = this.ports;
+    const client = this.#client(port);
+    try {
+      const before = await client.call('SENTINEL', 'get-master-addr-by-name', MASTER);
+      await eventually(() => client.call('SENTINEL', 'failover', MASTER), { timeoutMs: 60_000 });
+      await eventually(
+        async () => {
+          const now = await client.call('SENTINEL', 'get-master-addr-by-name', MASTER);
+          if (String(now) === String(before)) throw new Error('the master is still the same');
+        },
+        { timeoutMs: 60_000, intervalMs: 200 },
+      );
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.#processes) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
+    }
+    await Promise.all(this.servers.map((server) => server.stop()));
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  async #startSentinel(port: number, count: number): Promise<void> {
+    const [master] = this.servers;
+    const file = join(this.#directory, `${String(port)}.conf`);
+    await writeFile(
+      file,
+      [
+        `port ${String(port)}`,
+        'bind 127.0.0.1',
+        `dir ${this.#directory}`,
+        `requirepass ${this.sentinelPassword}`,
+        `sentinel sentinel-pass ${this.sentinelPassword}`,
+        `sentinel monitor ${MASTER} 127.0.0.1 ${String(master?.port ?? 0)} ${String(Math.floor(count / 2) + 1)}`,
+        `sentinel auth-pass ${MASTER} ${this.password}`,
+        `sentinel down-after-milliseconds ${MASTER} 3000`,
+        `sentinel failover-timeout ${MASTER} 10000`,
+        '',
+      ].join('\n'),
+    );
+    this.#processes.push(spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' }));
+  }
+
+  /** Does this sentinel know the other sentinels and the replica? */
+  async #ask(port: number): Promise<boolean> {
+    const client = this.#client(port);
+    try {
+      const found = await client.call('SENTINEL', 'master', MASTER);
+      const text = Array.isArray(found) ? found.map(String) : [];
+      const valueOf = (name: string) => text[text.indexOf(name) + 1];
+      return (
+        valueOf('num-slaves') === '1' && valueOf('num-other-sentinels') === String(this.ports.length - 1)
+      );
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  #client(port: number): Redis {
+    const client = new Redis({ port, password: this.sentinelPassword, commandTimeout: 5000, protocol: 2 });
+    client.on('error', () => undefined);
+    return client;
+  }
+}

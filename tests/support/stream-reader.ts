@@ -1,0 +1,62 @@
+import { Redis } from 'ioredis';
+import { createCodec } from '../../src/codec/index.js';
+import { eventually } from './eventually.js';
+
+interface SeenEvent {
+  readonly name: string;
+  readonly source: string;
+  readonly args: readonly unknown[];
+}
+
+/** Reads the stream of events to its end, again and again, so that what is trimmed away meanwhile is known. */
+export class StreamReader {
+  readonly events: SeenEvent[] = [];
+  readonly #client: Redis;
+  readonly #codec = createCodec();
+  #last = '-';
+
+  constructor(options: { readonly port: number; readonly password?: string }) {
+    this.#client = new Redis({ ...options, db: 4, protocol: 2 });
+    this.#client.on('error', () => undefined);
+  }
+
+  close(): void {
+    this.#client.disconnect();
+  }
+
+  /** Waits for a heartbeat behind the named event: all that was sent before has come by then. */
+  async whenHeartbeatAfter(name: string, kernelId?: string): Promise<void> {
+    await eventually(
+      async () => {
+        await this.#read();
+        const place = this.events.findIndex(
+          (event) => event.name === name && (kernelId === undefined || event.args[0] === kernelId),
+        );
+        if (place < 0) throw new Error(`no ${name} yet`);
+        if (!this.events.slice(place).some((event) => event.name === 'agent_heartbeat'))
+          throw new Error('no heartbeat yet');
+      },
+      { timeoutMs: 60_000, intervalMs: 50 },
+    );
+  }
+
+  /** Names of a kernel's events, in order. */
+  lifeOf(kernelId: string): readonly string[] {
+    return this.events
+      .filter(({ name, args }) => name.startsWith('kernel_') && args[0] === kernelId)
+      .map(({ name }) => name);
+  }
+
+  async #read(): Promise<void> {
+    const from = this.#last === '-' ? '-' : `(${this.#last}`;
+    for (const [id, fields] of await this.#client.xrangeBuffer('events', from, '+')) {
+      const field = (name: string) => fields[fields.findIndex((text) => text.toString() === name) + 1];
+      this.#last = id.toString();
+      this.events.push({
+        name: String(field('name')),
+        source: String(field('source')),
+        args: this.#codec.unpack(field('args') ?? Buffer.of(0x90)) as unknown[],
+      });
+    }
+  }
+}
