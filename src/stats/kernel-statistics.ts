@@ -140,8 +140,14 @@ function observe(
   });
   add('io_read', { value: new Decimal(counters.total('read', usage.ioReadBytes)), capacity: null });
   add('io_write', { value: new Decimal(counters.total('write', usage.ioWriteBytes)), capacity: null });
-  add('net_rx', NOTHING);
-  add('net_tx', NOTHING);
+  const traffic = (name: 'net_rx' | 'net_tx', bytes: number | undefined) => {
+    add(
+      name,
+      bytes === undefined ? NOTHING : { value: new Decimal(counters.total(name, bytes)), capacity: null },
+    );
+  };
+  traffic('net_rx', usage.traffic?.receivedBytes);
+  traffic('net_tx', usage.traffic?.sentBytes);
   add('io_scratch_size', NOTHING);
 }
 

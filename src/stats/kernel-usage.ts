@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import type { UsageSource } from '../backends/backend.js';
 import { mapBounded, within } from '../core/async.js';
-import { parseField, parseProcessCpuMs, parseResidentBytes } from './proc-files.js';
+import { parseField, parseProcessCpuMs, parseResidentBytes, parseTraffic } from './proc-files.js';
 
-/** Counters of one kernel as they stand now. Network traffic is not among them: kernels share the machine's network. */
+/** Counters of one kernel as they stand now. */
 export interface KernelUsage {
   readonly cpuMs: number;
   readonly memoryBytes: number;
@@ -11,6 +11,8 @@ export interface KernelUsage {
   readonly memoryLimitBytes: number | null;
   readonly ioReadBytes: number;
   readonly ioWriteBytes: number;
+  /** Null: the kernel shares the machine's network, or nobody counts. */
+  readonly traffic: { readonly receivedBytes: number; readonly sentBytes: number } | null;
   readonly processes: ReadonlyMap<number, ProcessUsage>;
 }
 
@@ -55,7 +57,7 @@ export class KernelUsageReader {
     return found;
   }
 
-  async #kernel({ pids, cgroups }: UsageSource): Promise<KernelUsage | null> {
+  async #kernel({ pids, cgroups, trafficFile }: UsageSource): Promise<KernelUsage | null> {
     const processes = new Map<number, ProcessUsage>();
     await mapBounded(pids, PROCESSES_AT_ONCE, async (pid) => {
       const usage = await this.#process(pid);
@@ -63,6 +65,7 @@ export class KernelUsageReader {
     });
     const counters = await this.#cgroupCounters(cgroups);
     if (processes.size === 0 && counters.cpuMs === null) return null;
+    const traffic = trafficFile === undefined ? null : await this.#text(trafficFile);
     const sum = (of: (usage: ProcessUsage) => number): number => {
       let total = 0;
       for (const usage of processes.values()) total += of(usage);
@@ -74,6 +77,7 @@ export class KernelUsageReader {
       memoryLimitBytes: counters.memoryLimitBytes,
       ioReadBytes: counters.io?.readBytes ?? sum(({ ioReadBytes }) => ioReadBytes),
       ioWriteBytes: counters.io?.writeBytes ?? sum(({ ioWriteBytes }) => ioWriteBytes),
+      traffic: traffic === null ? null : trafficOf(traffic),
       processes,
     };
   }
@@ -142,6 +146,12 @@ interface CgroupCounters {
 interface BlockIo {
   readonly readBytes: number;
   readonly writeBytes: number;
+}
+
+/** What a kernel says to itself is no traffic. */
+function trafficOf(text: string): { readonly receivedBytes: number; readonly sentBytes: number } {
+  const { receivedBytes, sentBytes } = parseTraffic(text, (name) => name !== 'lo');
+  return { receivedBytes: Number(receivedBytes), sentBytes: Number(sentBytes) };
 }
 
 /** Null for `max` and for an absent file. */

@@ -17,13 +17,13 @@ export interface Traffic {
   readonly sentBytes: bigint;
 }
 
-/** Sum over all interfaces of `/proc/net/dev`. */
-export function parseTraffic(text: string): Traffic {
+/** Sum over the interfaces of `/proc/net/dev` that count; default: all. */
+export function parseTraffic(text: string, counts: (name: string) => boolean = () => true): Traffic {
   let receivedBytes = 0n;
   let sentBytes = 0n;
   for (const line of text.split('\n')) {
     const colon = line.indexOf(':');
-    if (colon < 0) continue;
+    if (colon < 0 || !counts(line.slice(0, colon).trim())) continue;
     const fields = line
       .slice(colon + 1)
       .trim()

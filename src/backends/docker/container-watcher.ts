@@ -6,7 +6,7 @@ import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
 import type { KernelExit, KernelHandle } from '../backend.js';
 import type { Engine } from './engine.js';
-import type { EngineEvent } from './engine-schemas.js';
+import type { Container, EngineEvent } from './engine-schemas.js';
 import { isActive, outcomeOf, REMOVED, type Outcome } from './exit-outcome.js';
 import { OWNER_LABEL } from './kernel-labels.js';
 
@@ -26,6 +26,8 @@ export interface ContainerWatcherOptions {
   readonly logger: Logger;
   /** How often all watched containers are looked at although no event said so. */
   readonly sweepIntervalMs: number;
+  /** A look has found the container running. */
+  readonly onRunning?: (container: Container) => void;
   /** Containers have started or ended, or may have while nobody listened. */
   readonly onActivity?: () => void;
 }
@@ -42,6 +44,7 @@ export class ContainerWatcher {
   readonly #logger: Logger;
   readonly #sweepIntervalMs: number;
   readonly #onActivity: () => void;
+  readonly #onRunning: (container: Container) => void;
   /** By container id. */
   readonly #watches = new Map<string, Watch>();
   /** One after another: a look that began before an event does not count as one after it. */
@@ -58,6 +61,7 @@ export class ContainerWatcher {
     this.#logger = options.logger;
     this.#sweepIntervalMs = options.sweepIntervalMs;
     this.#onActivity = options.onActivity ?? (() => undefined);
+    this.#onRunning = options.onRunning ?? (() => undefined);
     this.#sinceSeconds = Math.floor(options.clock.nowMs() / 1000) - OVERLAP_SECONDS;
   }
 
@@ -194,7 +198,11 @@ export class ContainerWatcher {
     if (!watch || this.#closing.signal.aborted) return;
     const container = await this.#engine.inspect(id);
     // Forgotten or replaced meanwhile?
-    if (this.#watches.get(id) !== watch || (container !== null && isActive(container))) return;
+    if (this.#watches.get(id) !== watch) return;
+    if (container !== null && isActive(container)) {
+      this.#onRunning(container);
+      return;
+    }
     const outcome = container === null ? REMOVED : outcomeOf(container);
     this.#watches.delete(id);
     for (const listener of [...this.#listeners])

@@ -66,13 +66,15 @@ afterEach(async () => {
 
 /** Kernel by kernel on the agents in turn, all at once. */
 const createAll = (agents: readonly AgentClient[]) =>
-  Promise.allSettled(
-    Array.from({ length: KERNELS }, (_, index) => agents[index % agents.length]?.createKernel(WISH)),
-  );
+  Promise.allSettled(Array.from({ length: KERNELS }, (_, index) => turnOf(agents, index).createKernel(WISH)));
+
+function turnOf(agents: readonly AgentClient[], index: number): AgentClient {
+  const agent = agents[index % agents.length];
+  if (!agent) throw new Error('no agents');
+  return agent;
+}
 
 async function expectNothingLeft(agents: readonly AgentClient[]): Promise<void> {
-  const [first] = agents;
-  if (!first) throw new Error('no agents');
   const all = client(null);
   expect(await all.listKernels()).toEqual([]);
   const examined = await all.call('examine', {});
@@ -80,8 +82,11 @@ async function expectNothingLeft(agents: readonly AgentClient[]): Promise<void> 
   expect(await readdir(join(daemon.stateDirectory, 'dummy'))).toEqual([]);
   expect(await readdir(daemon.scratchRoot)).toEqual([]);
   // All that the node has can be given away again.
-  const large = await first.createKernel({ ...WISH, resourceSlots: { cpu: '256', mem: '67108864' } });
-  await first.destroyKernel(large);
+  const large = await turnOf(agents, 0).createKernel({
+    ...WISH,
+    resourceSlots: { cpu: '256', mem: '67108864' },
+  });
+  await turnOf(agents, 0).destroyKernel(large);
 }
 
 test('200 kernels on three agents come at once, outlive the daemon, and leave nothing when they go at once', async () => {
@@ -90,14 +95,14 @@ test('200 kernels on three agents come at once, outlive the daemon, and leave no
   const before = AGENTS.map(client);
   const created = (await createAll(before)).flatMap((outcome): CreatedKernel[] => {
     if (outcome.status === 'rejected') throw outcome.reason;
-    return outcome.value ? [outcome.value] : [];
+    return [outcome.value];
   });
   expect(created).toHaveLength(KERNELS);
   expect(await client(null).listKernels()).toHaveLength(KERNELS);
   const [kernel] = created;
   if (!kernel) throw new Error('no kernel');
   const output: string[] = [];
-  for await (const event of before[0]?.run({ ...kernel, code: 'x = 1' }) ?? [])
+  for await (const event of turnOf(before, 0).run({ ...kernel, code: 'x = 1' }))
     if (event.type === 'stdout') output.push(event.text);
   expect(output.join('')).toBe('not-implemented\n');
   await Promise.all(clients.splice(0).map((made) => made.close()));
@@ -107,12 +112,8 @@ test('200 kernels on three agents come at once, outlive the daemon, and leave no
   const agents = AGENTS.map(client);
   const found = await client(null).listKernels();
   expect(found.filter(({ state }) => state === 'running')).toHaveLength(KERNELS);
-  expect(await agents[0]?.call('ping_kernel', { kernel_id: kernel.kernelId })).not.toBeNull();
-  await Promise.all(
-    created.map(
-      (one, index) => agents[index % agents.length]?.destroyKernel(one) ?? Promise.reject(new Error()),
-    ),
-  );
+  expect(await turnOf(agents, 0).call('ping_kernel', { kernel_id: kernel.kernelId })).not.toBeNull();
+  await Promise.all(created.map((one, index) => turnOf(agents, index).destroyKernel(one)));
   await expectNothingLeft(agents);
 }, 180_000);
 
@@ -128,9 +129,7 @@ test('with steps that fail by chance, nothing stays of kernels that failed, and 
   expect(running.length).toBeGreaterThan(0);
   await Promise.allSettled(
     outcomes.map((outcome, index) =>
-      outcome.status === 'fulfilled' && outcome.value
-        ? agents[index % agents.length]?.destroyKernel(outcome.value)
-        : undefined,
+      outcome.status === 'fulfilled' ? turnOf(agents, index).destroyKernel(outcome.value) : Promise.resolve(),
     ),
   );
   // A removal that fails is tried again in the background.

@@ -28,11 +28,31 @@ describe('what a kernel uses', () => {
       memoryLimitBytes: null,
       ioReadBytes: 12,
       ioWriteBytes: 14,
+      traffic: null,
       processes: new Map([
         [10, { cpuMs: 1000, memoryBytes: 1_024_000, ioReadBytes: 5, ioWriteBytes: 6 }],
         [11, { cpuMs: 500, memoryBytes: 512_000, ioReadBytes: 7, ioWriteBytes: 8 }],
       ]),
     });
+  });
+
+  test('traffic of its own is counted, but not what it says to itself', async () => {
+    const files = {
+      ...PROCESSES,
+      '/proc/10/net/dev': [
+        'Inter-|   Receive                            |  Transmit',
+        ' face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop',
+        '    lo: 5000 1 0 0 0 0 0 0 5000 1 0 0 0 0 0 0',
+        '  eth0: 700 1 0 0 0 0 0 0 300 1 0 0 0 0 0 0',
+        '  eth1: 7 1 0 0 0 0 0 0 3 1 0 0 0 0 0 0',
+      ].join('\n'),
+    };
+    const reader = new KernelUsageReader({ readText: filesFrom(files), itemTimeoutMs: 20_000 });
+    const source = { pids: [10], cgroups: [], trafficFile: '/proc/10/net/dev' };
+    const gone = { ...source, trafficFile: '/proc/11/net/dev' };
+    const usages = await reader.read(new Map(Object.entries({ source, gone })));
+    expect(usages.get('source')?.traffic).toEqual({ receivedBytes: 707, sentBytes: 303 });
+    expect(usages.get('gone')?.traffic).toBeNull();
   });
 
   test('cgroup version 2', async () => {
