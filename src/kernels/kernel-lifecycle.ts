@@ -22,6 +22,7 @@ import { previewKernel } from './lifecycle/preview.js';
 import { CreationProgress } from './lifecycle/progress.js';
 import { recoverKernels } from './lifecycle/recovery.js';
 import { restartFailureReason, restartKernel, updatedRequest } from './lifecycle/restart.js';
+import { StepWatch } from './lifecycle/step-watch.js';
 import { announceTermination, removeStray } from './lifecycle/terminate.js';
 import { TIME_LIMITS } from './lifecycle/time-limits.js';
 import type {
@@ -356,12 +357,16 @@ export class KernelLifecycle {
         creation.fail(error);
         return;
       }
+      const watch = new StepWatch(this.#parts);
       try {
+        progress.measure(watch);
         const result = await createKernel(this.#parts, progress);
+        watch.end();
         this.#settle(creation);
         this.#count('created');
         creation.succeed(result);
       } catch (error) {
+        watch.end();
         const cause: unknown = progress.signal.aborted ? progress.signal.reason : error;
         const failure = creationFailure(kernel, progress.step, cause);
         // Only if nobody who broke it off has said otherwise.
@@ -418,10 +423,13 @@ export class KernelLifecycle {
     const request = updatedRequest(kernel.request, restart.imageRef, restart.updatedConfig);
     const abort = new AbortController();
     const progress = new CreationProgress(kernel, abort.signal);
+    const watch = new StepWatch(this.#parts);
     this.#restarts.set(kernel.id, abort);
     try {
+      progress.measure(watch);
       return await restartKernel(this.#parts, progress, request);
     } catch (error) {
+      watch.end();
       const cause: unknown = abort.signal.aborted ? abort.signal.reason : error;
       const failure = creationFailure(kernel, progress.step, cause);
       kernel.terminate({ reason: restartFailureReason(progress.step) });
@@ -433,6 +441,7 @@ export class KernelLifecycle {
       await this.#endings.end(kernel).catch(() => undefined);
       throw failure;
     } finally {
+      watch.end();
       this.#restarts.delete(kernel.id);
     }
   }

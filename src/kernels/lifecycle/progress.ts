@@ -1,6 +1,7 @@
 import type { Kernel } from '../kernel.js';
 import type { CreationStep } from '../kernel-state.js';
 import type { LifecycleParts } from './parts.js';
+import type { StepWatch } from './step-watch.js';
 
 /** How far one creation or restart has come; remembers the step after the kernel's state has moved on to its end. */
 export class CreationProgress {
@@ -10,6 +11,7 @@ export class CreationProgress {
   /** The manager may have heard of the kernel: from here on its end is announced. */
   announced = false;
   #step: CreationStep = 'accepted';
+  #watch: StepWatch | null = null;
 
   constructor(kernel: Kernel, signal: AbortSignal) {
     this.kernel = kernel;
@@ -20,11 +22,18 @@ export class CreationProgress {
     return this.#step;
   }
 
+  /** Measures every step from here on, beginning with the current one, until the watch ends. */
+  measure(watch: StepWatch): void {
+    this.#watch = watch;
+    watch.enter(this.#step);
+  }
+
   /** @throws the signal's reason when the creation was broken off. */
   enter(step: CreationStep): void {
     this.signal.throwIfAborted();
     this.kernel.apply({ type: 'step', step });
     this.#step = step;
+    this.#watch?.enter(step);
   }
 }
 

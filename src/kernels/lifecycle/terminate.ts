@@ -8,6 +8,7 @@ import { collectLogs } from './collect-logs.js';
 import type { LifecycleParts } from './parts.js';
 import { type PlannedRelay, planRelays, scratchPaths } from './plan-mounts.js';
 import { removeScratch } from './scratch.js';
+import { StepWatch } from './step-watch.js';
 import { TIME_LIMITS } from './time-limits.js';
 
 /**
@@ -18,11 +19,22 @@ import { TIME_LIMITS } from './time-limits.js';
  * @throws KernelCleanupError when the container could not be removed; the kernel then stays as it is.
  */
 export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<void> {
+  const watch = new StepWatch(parts);
+  try {
+    await endStepByStep(parts, kernel, watch);
+  } finally {
+    watch.end();
+  }
+}
+
+async function endStepByStep(parts: LifecycleParts, kernel: Kernel, watch: StepWatch): Promise<void> {
   const { termination } = kernel;
   if (!termination)
     throw new InvariantError(`kernel ${kernel.id} is to be ended but was not marked as terminating`);
   const logger = parts.logger.child({ kernelId: kernel.id });
+  watch.enter('noting-end');
   await keep(parts, kernel);
+  watch.enter('closing-link');
   await attempt('cannot close the link to the kernel runner', () =>
     within(parts.runners.disconnect(kernel.id), {
       timeoutMs: TIME_LIMITS.disconnectMs,
@@ -30,7 +42,14 @@ export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<
     }),
   );
   const { handle } = kernel;
-  if (handle) await endContainer(parts, handle, () => collectLogs(parts, handle));
+  watch.enter('stopping');
+  if (handle)
+    await endContainer(parts, handle, async () => {
+      watch.enter('collecting-logs');
+      await collectLogs(parts, handle);
+      watch.enter('removing-container');
+    });
+  watch.enter('giving-back');
   parts.resources.free(kernel.id);
   parts.ports.releaseAll(kernel.id);
   const { relays } = parts;
@@ -44,6 +63,7 @@ export async function endKernel(parts: LifecycleParts, kernel: Kernel): Promise<
   );
   kernel.apply({ type: 'cleaned' });
   parts.registry.remove(kernel.id);
+  watch.enter('announcing-end');
   // Without an announcement the record stays, and the next start of the agent makes up for it.
   if (!(await attempt('cannot announce the end of a kernel', () => announceEnd(parts, kernel)))) return;
   if (scratchGone) {

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { KernelBackend, KernelHandle } from '../../../src/backends/backend.js';
 import { buildRunnerVolume } from '../../../src/backends/docker/index.js';
 import { systemClock } from '../../../src/core/clock.js';
-import { parseAgentId, type ContainerId, type KernelId } from '../../../src/core/ids.js';
+import { parseAgentId, type KernelId } from '../../../src/core/ids.js';
 import { noMetrics } from '../../../src/core/metrics.js';
 import { KernelStatistics, KernelUsageReader, UtilizationGauges } from '../../../src/stats/index.js';
 import type { StatisticsRecord } from '../../../src/stats/sink.js';
@@ -65,7 +65,7 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
           last = records;
           return Promise.resolve();
         },
-        processes: (_: ReadonlyMap<ContainerId, unknown>) => Promise.resolve(),
+        processes: () => Promise.resolve(),
         containerCount: () => Promise.resolve(),
       },
       clock: systemClock,
