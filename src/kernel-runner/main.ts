@@ -5,6 +5,7 @@ import { Pull, Push } from 'zeromq';
 import { CommandRunner } from './command.js';
 import { messageOf } from './complaint.js';
 import type { Complain } from './complaint.js';
+import type { Environment } from './environment.js';
 import { currentEnvironment } from './environment.js';
 import { jsonPayload, NO_PAYLOAD, RESPONSE } from './messages.js';
 import { parseOptions, USAGE, UsageError } from './options.js';
@@ -20,9 +21,11 @@ import { nodeRuntime } from './runtimes/node.js';
 import { pythonRuntime } from './runtimes/python.js';
 import type { Runtime } from './runtimes/runtime.js';
 import { ShellRuntime } from './runtimes/shell.js';
+import { BUILT_IN, builtInService, portOf } from './services/built-in.js';
 import { loadDefinitions } from './services/definition.js';
 import { runtimeServices } from './services/runtime-services.js';
 import { ServiceBoard } from './services/service-board.js';
+import { prepareSsh } from './services/ssh-files.js';
 import { TaskQueue } from './tasks.js';
 import { BatchInput, InputRequests } from './user-input.js';
 
@@ -56,7 +59,7 @@ async function serve(options: RunnerOptions): Promise<number> {
   const { work, config } = options;
   if (!statSync(work, { throwIfNoEntry: false })?.isDirectory())
     throw new UsageError(`--work: ${work} is no directory`);
-  const privateDirectory = mkdtempSync(join(tmpdir(), 'kernel-runner-'));
+  const privateDirectory = makePrivateDirectory([tmpdir(), '/dev/shm', work]);
   const replIn = new Pull({ maxMessageSize: MAX_REQUEST_BYTES, linger: 0 });
   const replOut = new Push({ sendHighWaterMark: SOCKET_QUEUE, linger: LINGER_MS });
   await replIn.bind(options.replIn);
@@ -90,6 +93,8 @@ async function serve(options: RunnerOptions): Promise<number> {
     kernelId: environment()['BACKENDAI_KERNEL_ID'],
     batchVariables: () => (options.runtime === 'python' ? batchInput.variables(environment()) : {}),
   });
+  const hostKey = await sshHostKey(options, environment(), privateDirectory);
+  const { helpers } = options;
   const services = new ServiceBoard({
     outgoing,
     groups,
@@ -98,11 +103,17 @@ async function serve(options: RunnerOptions): Promise<number> {
     complain,
     runtimePath: options.runtimePath,
     definitions: loadDefinitions(options.serviceDefinitions, complain),
+    builtInServices: (name, port) =>
+      helpers === null ? undefined : builtInService(name, port, { directory: helpers, hostKey }),
     runtimeServices: runtimeServices(options.runtime, options.runtimePath),
   });
   const runner = new KernelRunner({ outgoing, tasks, inputs, runtime, services, complain });
 
-  await Promise.race([bootstrap(work, commands), stopped]);
+  const start = async () => {
+    await bootstrap(work, commands);
+    for (const service of BUILT_IN) await services.startBuiltIn(service.name, portOf(service, config));
+  };
+  await Promise.race([start(), stopped]);
   void receive(replIn, runner);
   await stopped;
 
@@ -117,12 +128,46 @@ async function serve(options: RunnerOptions): Promise<number> {
   return 0;
 }
 
+/** In the first place that takes it: an image may lack a directory for temporary files. */
+function makePrivateDirectory(places: readonly string[]): string {
+  let failure: unknown;
+  for (const place of places)
+    try {
+      return mkdtempSync(join(place, 'kernel-runner-'));
+    } catch (error) {
+      failure ??= error;
+    }
+  throw failure;
+}
+
 /** The user's own start-up script, before anything is answered (spec/kernel-runner.md 4.3). */
 async function bootstrap(work: string, commands: CommandRunner): Promise<void> {
   const script = join(work, 'bootstrap.sh');
   if (!statSync(script, { throwIfNoEntry: false })?.isFile()) return;
   const exitCode = await commands.run(['/bin/sh', script], {});
   if (exitCode !== 0) complain('bootstrap.sh failed', { exitCode });
+}
+
+/** Where the SSH server finds its key; null when it is not to run. Trouble with SSH is no reason not to start. */
+async function sshHostKey(
+  { work, config, helpers }: RunnerOptions,
+  environment: Environment,
+  privateDirectory: string,
+): Promise<string | null> {
+  if (helpers === null) return null;
+  const server = join(helpers, 'dropbearmulti');
+  try {
+    return await prepareSsh({
+      work,
+      config,
+      server: existsSync(server) ? server : null,
+      madeHostKey: join(privateDirectory, 'ssh_host_key'),
+      replicas: environment['BACKENDAI_CLUSTER_REPLICAS'] ?? '',
+    });
+  } catch (error) {
+    complain('SSH is not prepared', { error: messageOf(error) });
+    return null;
+  }
 }
 
 async function receive(socket: Pull, runner: KernelRunner): Promise<void> {

@@ -12,10 +12,13 @@ export interface RunnerOptions {
   readonly work: string;
   readonly config: string;
   readonly serviceDefinitions: string;
+  /** Where programs for built-in services are; null: there are none, and nothing of SSH is prepared. */
+  readonly helpers: string | null;
 }
 
 export const USAGE = `usage: kernel-runner --repl-in ENDPOINT --repl-out ENDPOINT --runtime ${RUNTIMES.join('|')}
                      --work DIR --config DIR [--runtime-path PATH] [--service-defs DIR]
+                     [--helpers DIR]
 endpoints are ipc:///path or tcp://host:port; the runner binds both`;
 
 export class UsageError extends Error {}
@@ -40,6 +43,7 @@ export function parseOptions(argv: readonly string[], shellExists: (path: string
         work: text,
         config: text,
         'service-defs': text,
+        helpers: text,
       },
     }));
   } catch (error) {
@@ -69,6 +73,7 @@ export function parseOptions(argv: readonly string[], shellExists: (path: string
     work: required('work'),
     config: required('config'),
     serviceDefinitions: values['service-defs'] ?? '/etc/backend.ai/service-defs',
+    helpers: values['helpers'] ?? null,
   };
 }
 

@@ -8,6 +8,8 @@ import { REPL_IN_PORT, REPL_OUT_PORT } from './kernel-labels.js';
  */
 export const RUNNER_HOME = '/opt/splenium';
 export const CONFIG_HOME = '/home/config';
+/** The original's place for programs of its services. */
+const HELPERS_HOME = '/opt/kernel';
 const LOOPBACK = '127.0.0.1';
 /** Of kernels that nobody has given an owner (spec/kernel-runner.md 5.3). */
 const DEFAULT_ID = 9001;
@@ -99,6 +101,6 @@ function runnerArguments(plan: KernelPlan): string[] {
     ...['--repl-in', replIn, '--repl-out', replOut],
     ...['--runtime', plan.runtimeType],
     ...(plan.runtimePath === null ? [] : ['--runtime-path', plan.runtimePath]),
-    ...['--work', HOME, '--config', CONFIG_HOME],
+    ...['--work', HOME, '--config', CONFIG_HOME, '--helpers', HELPERS_HOME],
   ];
 }

@@ -3,6 +3,7 @@ import type { Complain } from '../complaint.js';
 import { jsonPayload, RESPONSE } from '../messages.js';
 import type { Outgoing } from '../outgoing.js';
 import type { ProcessGroups } from '../process-groups.js';
+import { BUILT_IN } from './built-in.js';
 import type { ServiceDefinition } from './definition.js';
 import { watchHealth } from './health-check.js';
 import { ServiceProcess } from './launch.js';
@@ -22,6 +23,8 @@ export interface ServiceBoardParts {
   readonly runtimePath: string;
   readonly complain: Complain;
   readonly definitions: ReadonlyMap<string, ServiceDefinition>;
+  /** An SSH server and a terminal, where there are programs for them. */
+  readonly builtInServices: (name: string, port: number) => ServiceDefinition | undefined;
   /** Services of the runtime itself, such as a notebook server. */
   readonly runtimeServices: (name: string, port: number) => ServiceDefinition | undefined;
 }
@@ -33,10 +36,9 @@ interface Result {
 
 const PORT_LIMIT_MS = 30_000;
 const AFTER_PORT_LIMIT_MS = 10_000;
+const BUILT_IN_PORT_LIMIT_MS = 10_000;
 const SHUTDOWN_GRACE_MS = 2000;
 const MAX_WAITING_LAUNCHES = 128;
-/** Come with the original's binaries, which this runner does not have. */
-const BUILT_IN = ['sshd', 'ttyd'];
 
 /**
  * Services of a kernel. Launches follow one another, so results come in the order of the requests
@@ -60,6 +62,18 @@ export class ServiceBoard {
   /** Answers with exactly one `service-result`. */
   start(request: Readonly<Record<string, unknown>>): void {
     this.#enqueue(RESPONSE.serviceResult, () => this.#start(parseRequest(request)));
+  }
+
+  /** At the start of the runner, for whom there is a program; a failure is only told. */
+  async startBuiltIn(name: string, port: number): Promise<void> {
+    const { builtInServices, complain } = this.#parts;
+    if (!builtInServices(name, port)) return;
+    const request = { name, port, ports: [port], protocol: 'tcp', arguments: {}, envs: {} };
+    try {
+      await this.#start(request, BUILT_IN_PORT_LIMIT_MS);
+    } catch (error) {
+      complain('a built-in service did not start', { name, error: messageOf(error) });
+    }
   }
 
   /** Answers with exactly one `model-service-result`; `model-service-status` may follow. */
@@ -114,19 +128,23 @@ export class ServiceBoard {
     });
   }
 
-  async #start(request: ServiceRequest): Promise<Result> {
+  async #start(request: ServiceRequest, portLimitMs = PORT_LIMIT_MS): Promise<Result> {
     const { name, port, protocol } = request;
     if (protocol === 'preopen') return { status: 'started' };
     if (this.#running.has(name)) return { status: 'running' };
     if (protocol === 'pty') throw new ServiceError('not implemented yet');
-    const definition = this.#definitions.get(name) ?? this.#parts.runtimeServices(name, port);
+    const definition =
+      this.#parts.builtInServices(name, port) ??
+      this.#definitions.get(name) ??
+      this.#parts.runtimeServices(name, port);
     if (!definition) {
-      if (BUILT_IN.includes(name)) throw new ServiceError(`${name} is not available in this kernel`);
+      if (BUILT_IN.some((service) => service.name === name))
+        throw new ServiceError(`${name} is not available in this kernel`);
       throw new ServiceError(`unsupported service: ${name}`);
     }
     if (definition.noop) return { status: 'started' };
     const process = await this.#launch(definition, request, this.#parts.work);
-    if (await process.opens(port, PORT_LIMIT_MS)) return { status: 'started' };
+    if (await process.opens(port, portLimitMs)) return { status: 'started' };
     const wasAlive = process.alive;
     await process.end(AFTER_PORT_LIMIT_MS);
     throw new ServiceError(

@@ -79,7 +79,7 @@ await describeWithEngine('the entry point of containers', (engine) => {
   const start = async (plan: KernelPlan) => {
     const handle = await backend.create(plan, NEVER);
     const endpoints = await backend.start(handle, NEVER);
-    const link = new RunnerLink({ kernelId: plan.kernelId, endpoints, logger: silentLogger });
+    const link = RunnerLink.connect({ kernelId: plan.kernelId, endpoints, logger: silentLogger });
     links.push(link);
     return { handle, link };
   };

@@ -4,6 +4,10 @@ import {
   hostConfigOf,
   type ContainerSettings,
 } from '../../../../src/backends/docker/container-spec.js';
+import { wantsSamples } from '../../../../src/backends/docker/container-mounts.js';
+import { checkPorts, publishedOf } from '../../../../src/backends/docker/container-ports.js';
+import { checkProfile } from '../../../../src/backends/docker/container-security.js';
+import type { Container } from '../../../../src/backends/docker/engine-schemas.js';
 import type { KernelPlan } from '../../../../src/backends/backend.js';
 import { parseAgentId, parseKernelId, parseSessionId } from '../../../../src/core/ids.js';
 
@@ -47,7 +51,6 @@ const settings: ContainerSettings = {
   hardening: 'original',
   pidsLimit: null,
   seccompProfile: null,
-  defaultNetwork: null,
   overrides: [],
 };
 const spec = (changes: Partial<KernelPlan> = {}, others: Partial<ContainerSettings> = {}) =>
@@ -84,7 +87,7 @@ test('the container as a whole', () => {
     Cmd: [
       ...['--repl-in', 'tcp://*:2000', '--repl-out', 'tcp://*:2001'],
       ...['--runtime', 'python', '--runtime-path', '/usr/bin/python3'],
-      ...['--work', '/home/work', '--config', '/home/config'],
+      ...['--work', '/home/work', '--config', '/home/config', '--helpers', '/opt/kernel'],
     ],
     Env: ['A=1', 'TEXT=a=b\nc', 'LOCAL_USER_ID=1000', 'LOCAL_GROUP_ID=1001', 'ADDITIONAL_GIDS=42,2000'],
     User: '0:0',
@@ -188,12 +191,12 @@ test('log files share what they may take', () => {
 
 test('a named network, with the names that others find the kernel by', () => {
   const network = { mode: 'named', name: 'bai-singlenode-x', aliases: ['main1'] } as const;
-  const made = spec({ network }, { defaultNetwork: 'other' });
+  const made = spec({ network, alternativeBridge: 'other' });
   expect(made.HostConfig?.NetworkMode).toBe('bai-singlenode-x');
   expect(made.NetworkingConfig).toEqual({
     EndpointsConfig: { 'bai-singlenode-x': { Aliases: ['main1'] } },
   });
-  expect(spec({}, { defaultNetwork: 'other' }).HostConfig?.NetworkMode).toBe('other');
+  expect(spec({ alternativeBridge: 'other' }).HostConfig?.NetworkMode).toBe('other');
   expect(spec().NetworkingConfig).toBeUndefined();
 });
 
@@ -227,5 +230,153 @@ test('the operator has the last word: maps are merged, lists are longer, the res
     Devices: [
       { PathOnHost: '/dev/infiniband', PathInContainer: '/dev/infiniband', CgroupPermissions: 'rwm' },
     ],
+  });
+});
+
+test('devices come over ours and under the operator’s, with lists joined', () => {
+  const made = spec(
+    {
+      deviceArguments: {
+        CpusetCpus: '4,5',
+        Memory: 1_006_632_960,
+        MemorySwap: 1_006_632_960,
+        ShmSize: 67_108_864,
+        CapAdd: ['SYS_ADMIN'],
+        Devices: [{ PathOnHost: '/dev/npu0', PathInContainer: '/dev/npu0', CgroupPermissions: 'rw' }],
+        DeviceRequests: [{ Driver: 'nvidia', DeviceIDs: ['GPU-1'], Capabilities: [['compute']] }],
+      },
+    },
+    {
+      hostDevices: ['/dev/infiniband'],
+      overrides: [{ HostConfig: { Memory: 5, DeviceRequests: [{ Driver: 'cdi', DeviceIDs: ['x/y=z'] }] } }],
+    },
+  );
+  expect(made.HostConfig).toMatchObject({
+    CpusetCpus: '4,5',
+    Memory: 5,
+    MemorySwap: 1_006_632_960,
+    CapAdd: ['IPC_LOCK', 'SYS_NICE', 'SYS_ADMIN'],
+    Devices: [
+      { PathOnHost: '/dev/infiniband', PathInContainer: '/dev/infiniband', CgroupPermissions: 'rwm' },
+      { PathOnHost: '/dev/npu0', PathInContainer: '/dev/npu0', CgroupPermissions: 'rw' },
+    ],
+    DeviceRequests: [
+      { Driver: 'nvidia', DeviceIDs: ['GPU-1'], Capabilities: [['compute']] },
+      { Driver: 'cdi', DeviceIDs: ['x/y=z'] },
+    ],
+  });
+});
+
+test.each([
+  ['registry.example:5000/stable/python:3', 'stable/python:3'],
+  ['localhost/python:3', 'python:3'],
+  ['cr.example.org/a/b:1', 'a/b:1'],
+  ['stable/python:3', 'stable/python:3'],
+  ['python:3', 'python:3'],
+])('an image that was built here is asked for without its registry: %s', (imageCanonical, name) => {
+  expect(spec({ imageCanonical, imageIsLocal: true }).Image).toBe(name);
+  expect(spec({ imageCanonical, imageIsLocal: false }).Image).toBe(imageCanonical);
+});
+
+test('mounts stand in the order of the original', () => {
+  const made = containerSpecOf(
+    {
+      ...plan,
+      scratch: { ...plan.scratch, tmp: '/scratch/k_tmp' },
+      containerMounts: [{ source: '/run/proxy/1.sock', target: '/run/docker.sock', permission: 'rw' }],
+    },
+    {},
+    settings,
+    { hasSamples: true, gatewaySubnet: null },
+  );
+  expect(made.HostConfig?.Mounts?.map(({ Source, Target }) => `${Source}:${Target}`)).toEqual([
+    '/scratch/k/config:/home/config',
+    '/scratch/k/work:/home/work',
+    '/scratch/k_tmp:/tmp',
+    '/etc/localtime:/etc/localtime',
+    'deeplearning-samples:/home/work/samples',
+    '/vfroot/data:/home/work/data',
+    'deeplearning-samples:/home/work/samples',
+    '/volumes/runner-1:/opt/splenium',
+    '/run/proxy/1.sock:/run/docker.sock',
+  ]);
+});
+
+test.each([
+  ['python-tensorflow:2.15', true],
+  ['registry/lab/pytorch:2', true],
+  ['tensorflow/python:3', false],
+  ['python:3', false],
+])('samples are for images of a framework: %s', (imageCanonical, wanted) => {
+  expect(wantsSamples({ imageCanonical })).toBe(wanted);
+});
+
+test('MPI leaves the bridge of the swarm alone where a network spans machines', () => {
+  const variable = 'OMPI_MCA_btl_tcp_if_exclude=127.0.0.1/32,172.18.0.0/16';
+  const env = (network: KernelPlan['network'], gatewaySubnet: string | null) =>
+    containerSpecOf({ ...plan, ...(network ? { network } : {}) }, {}, settings, {
+      hasSamples: false,
+      gatewaySubnet,
+    }).Env;
+  const overlay = { mode: 'named', name: 'bai-2', aliases: ['main1'], spansMachines: true } as const;
+  expect(env(overlay, '172.18.0.0/16')).toContain(variable);
+  expect(env({ mode: 'host', hosts: {} }, '172.18.0.0/16')).toContain(variable);
+  expect(env({ ...overlay, spansMachines: false }, '172.18.0.0/16')).not.toContain(variable);
+  expect(env(overlay, null)?.join()).not.toContain('OMPI');
+});
+
+test('a session with sudo keeps what strict hardening takes from the others, and starts as root', () => {
+  const strict = { hardening: 'strict', pidsLimit: 100 } as const;
+  const open = spec({ isSudoEnabled: true }, strict);
+  expect(open.HostConfig).not.toHaveProperty('CapDrop');
+  expect(open.HostConfig).toMatchObject({ SecurityOpt: [], PidsLimit: 100 });
+  expect(open.User).toBe('0:0');
+  expect(spec({ isSudoEnabled: false }, strict).User).toBe('1000:1001');
+});
+
+describe('a seccomp profile', () => {
+  const profile = JSON.stringify({ defaultAction: 'SCMP_ACT_ERRNO', syscalls: [{ names: ['read'] }] });
+
+  test('gets one rule more for the system calls of devices', () => {
+    const allowedSyscalls = ['perf_event_open', 'bpf', 'bpf'];
+    const [option = ''] = hostConfig({ allowedSyscalls }, { seccompProfile: profile }).SecurityOpt ?? [];
+    expect(JSON.parse(option.replace('seccomp=', ''))).toEqual({
+      defaultAction: 'SCMP_ACT_ERRNO',
+      syscalls: [
+        { names: ['read'] },
+        { names: ['bpf', 'perf_event_open'], action: 'SCMP_ACT_ALLOW', args: [] },
+      ],
+    });
+    expect(hostConfig({ allowedSyscalls }).SecurityOpt).toEqual([]);
+  });
+
+  test('is checked when it is read', () => {
+    expect(() => {
+      checkProfile('{"syscalls": 1}', '/etc/profile.json');
+    }).toThrow(/^\/etc\/profile.json is no seccomp profile/);
+    checkProfile(profile, '/etc/profile.json');
+  });
+});
+
+describe('published ports', () => {
+  const reserved = publishedOf(plan);
+  const container = (ports: Readonly<Record<string, number[]>>) =>
+    ({ Id: 'c0ffee', NetworkSettings: { ports, addresses: [], networks: [] } }) as unknown as Container;
+  const asReserved = { '2000/tcp': [30000], '2001/tcp': [30001], '2200/tcp': [30002], '8080/tcp': [30003] };
+
+  test('are compared with the reservation', () => {
+    expect(reserved).toEqual(asReserved);
+    checkPorts(container(asReserved), reserved);
+    checkPorts(container({ ...asReserved, '9000/tcp': [1] }), reserved);
+    checkPorts(container({}), {});
+  });
+
+  test.each([
+    [{ ...asReserved, '2001/tcp': [] }, 'the engine has not published port 2001/tcp'],
+    [{ ...asReserved, '2200/tcp': [40000] }, 'port 2200/tcp is published at 40000 and not at 30002'],
+  ])('that differ are told: %j', (ports, message) => {
+    expect(() => {
+      checkPorts(container(ports), reserved);
+    }).toThrow(message);
   });
 });
