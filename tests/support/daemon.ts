@@ -111,6 +111,15 @@ export class TestDaemon {
         `rpc-listen-addr = "127.0.0.1:${String(port)}"`,
         ...(single ? [`id = "${daemon.agentIds[0] ?? ''}"`] : []),
         ...curve,
+        // What the docker backend opens besides: nothing that a second daemon of this machine may have, too.
+        ...(options.engine
+          ? [
+              `ipc-base-path = "${join(directory, 'ipc')}"`,
+              'metadata-server-bind-host = "127.0.0.1"',
+              `metadata-server-port = ${String(firstPort + 399)}`,
+              `agent-sock-port = ${String(firstPort + 300)}`,
+            ]
+          : []),
         '[container]',
         `scratch-root = "${daemon.scratchRoot}"`,
         ...(single ? [`port-range = [${String(firstPort)}, ${String(firstPort + 99)}]`] : []),

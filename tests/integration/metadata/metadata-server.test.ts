@@ -41,14 +41,14 @@ describe('metadata server', () => {
     return handle;
   };
   const ask = (path: string, options: { method?: string; headers?: Record<string, string> } = {}) =>
-    new Promise<{ status: number; body: string; server: string | undefined }>((resolve, reject) => {
+    new Promise<{ status: number; body: string; server: unknown }>((resolve, reject) => {
       const sent = request({ host: '127.0.0.1', port: server.port, path, ...options }, (response) => {
         let body = '';
         response.setEncoding('utf8').on('data', (text: string) => {
           body += text;
         });
         response.on('end', () => {
-          resolve({ status: response.statusCode ?? 0, body, server: response.headers.server });
+          resolve({ status: response.statusCode ?? 0, body, server: response.headers['server'] });
         });
       });
       sent.on('error', reject);

@@ -1,3 +1,4 @@
+import { parseAgentId } from '../../../src/core/ids.js';
 import { Kernel } from '../../../src/kernels/kernel.js';
 import { snapshotText, textual } from '../../../src/runtime/snapshot.js';
 import { FakeAgent } from '../../support/fake-agent.js';
@@ -66,7 +67,7 @@ describe('the debug snapshot', () => {
     });
     const agent = new FakeAgent('i-one', {
       resourceUsage: () => ({
-        agentId: agent.id,
+        agentId: parseAgentId('i-one'),
         slots: {},
         devices: {
           cpu: { '0': device('cpu', '1'), '1': device('cpu', '0') },
