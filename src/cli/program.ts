@@ -5,6 +5,7 @@ import { configCommand } from './config.js';
 import { EXIT, isCommandFailure, type CliContext, type ExitCode } from './context.js';
 import { debugCommand } from './debug.js';
 import { doctorCommand } from './doctor.js';
+import { kernelCommand } from './kernel.js';
 import { keysCommand } from './keys.js';
 import { psCommand } from './ps.js';
 import { resourcesCommand } from './resources.js';
@@ -28,6 +29,7 @@ export function buildProgram(context: CliContext): Command {
     .addCommand(startCommand(context))
     .addCommand(callCommand(context))
     .addCommand(psCommand(context))
+    .addCommand(kernelCommand(context))
     .addCommand(resourcesCommand(context))
     .addCommand(doctorCommand(context))
     .addCommand(debugCommand(context))

@@ -21,7 +21,7 @@ export function psCommand(context: CliContext): Command {
         const rows = kernels.map((kernel) => [
           kernel.agent_id,
           kernel.kernel_id,
-          kernel.state,
+          kernel.state_detail === null ? kernel.state : `${kernel.state} (${kernel.state_detail})`,
           kernel.session_type,
           kernel.image,
           Object.entries(kernel.resource_slots)

@@ -172,6 +172,27 @@ export class ProcessBackend implements KernelBackend {
     return this.#queue.run(plan.kernelId, () => this.#create(plan, signal));
   }
 
+  /** How the runner would be started; what only a real start knows, such as the names of sockets, is left out. */
+  async describe(plan: KernelPlan): Promise<Readonly<Record<string, unknown>>> {
+    const { tools } = this.#require();
+    const launch = launchOf(plan);
+    const state: ProcessState = {
+      directory: join(this.#kernelsDirectory(), plan.kernelId),
+      work: plan.scratch.work,
+      sockets: '<sockets>',
+      mark: `process-${plan.kernelId}`,
+      ...(await this.#identityOf(plan)),
+      mounts: mountLinks(plan.mounts).links,
+    };
+    return {
+      command: [...affinityCommand(launch, tools), ...runnerCommand(launch, state, tools)],
+      environment: environmentOf(launch, state),
+      memory_bytes: launch.memoryBytes,
+      folders: state.mounts.map(({ at, source, permission }) => ({ at, source, permission })),
+      not_shown: mountLinks(plan.mounts).impossible.map(({ target }) => target),
+    };
+  }
+
   /** Idempotent for a running kernel; starts an ended one again. */
   start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
     return this.#queue.run(handle.kernelId, () => this.#start(handle, signal));

@@ -7,9 +7,8 @@ import {
   clusterInfo,
   completeConfig,
   imageRefOf,
+  imageRefs,
   kernelCreationConfig,
-  kernelImageRefs,
-  plainImageRefs,
 } from '../wire/kernel-creation.js';
 import {
   creationResultToWire,
@@ -78,7 +77,7 @@ export const kernelMethods = [
         'One configuration for each kernel, in the same order.',
       ),
       required('raw_cluster_info', clusterInfo, 'What the kernels of the session have in common.'),
-      required('kernel_image_refs', kernelImageRefs, 'The image of each kernel.'),
+      required('kernel_image_refs', imageRefs, 'The image of each kernel.'),
     ],
     returns: z.array(kernelCreationResult).describe('array<KernelCreationResult>'),
     // Creation is idempotent by kernel id.
@@ -107,7 +106,7 @@ export const kernelMethods = [
         'One configuration for each kernel, in the same order.',
       ),
       required('raw_cluster_info', clusterInfo, 'What the kernels of the session have in common.'),
-      required('kernel_image_refs', plainImageRefs, 'The image of each kernel; plain maps will do.'),
+      required('kernel_image_refs', imageRefs, 'The image of each kernel.'),
       optional('show_secrets', bool, false, 'With the values of the variables that the configurations hold.'),
     ],
     returns: z.array(kernelPreview).describe('array<KernelPreview>'),

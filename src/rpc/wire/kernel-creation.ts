@@ -246,10 +246,10 @@ const plainImageRef = z
     isLocal: ref.is_local,
   }));
 
-/** The same for callers whose requests are JSON, without extension types. */
-export const plainImageRefs = z
+/** The same, and plain maps for callers whose requests are JSON, without extension types. */
+export const imageRefs = z
   .union([kernelImageRefs, z.record(z.string(), plainImageRef).transform(byKernelId)])
-  .describe('map<uuid-str,{canonical,architecture?,is_local?}>');
+  .describe('map<ext(UUID),ext(IMAGE_REF)> or map<uuid-str,{canonical,architecture?,is_local?}>');
 
 function byKernelId(refs: Readonly<Record<string, KernelImageRef>>): ReadonlyMap<KernelId, KernelImageRef> {
   return new Map(Object.entries(refs).map(([id, ref]) => [kernelId.parse(id), ref]));

@@ -13,7 +13,7 @@ const RELEASE_25_17_1 = [
   .join(' ')
   .split(' ');
 const REMOVED_IN_26 = ['update_scaling_group', 'purge_containers', 'drop_kernel_registry'];
-const OURS = ['list_kernels', 'describe_kernel', 'describe_resources', 'examine'];
+const OURS = ['plan_kernel', 'list_kernels', 'describe_kernel', 'describe_resources', 'examine'];
 const V3 = ['health_v2', 'gather_hwinfo_v2'];
 const names = (version: '25.17' | '26.9') => methodsFor(version).map(({ name }) => name);
 

@@ -54,6 +54,8 @@ test('a container of the original is taken over from its mounts and ports', () =
       gid: null,
       replIn: 'tcp://127.0.0.1:30000',
       replOut: 'tcp://127.0.0.1:30001',
+      published: {},
+      networks: [],
     },
   });
 });

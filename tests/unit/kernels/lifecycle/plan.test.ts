@@ -1,5 +1,6 @@
 import { parseAgentId } from '../../../../src/core/ids.js';
 import { environmentText } from '../../../../src/kernels/lifecycle/environment.js';
+import type { DeviceNeeds } from '../../../../src/kernels/lifecycle/parts.js';
 import { type PlanFacts, planKernel, specMounts } from '../../../../src/kernels/lifecycle/plan.js';
 import type {
   KernelCreationConfig,
@@ -8,6 +9,7 @@ import type {
 } from '../../../../src/kernels/requests.js';
 import { kernelRequest } from '../../../support/kernel-requests.js';
 
+const noNeeds: DeviceNeeds = { files: {}, mounts: [], hooks: [], networks: [], gids: [], syscalls: [] };
 const facts: PlanFacts = {
   agentId: parseAgentId('i-one'),
   settings: { scratchRoot: '/scratches', bindHost: '10.0.0.5' },
@@ -15,6 +17,7 @@ const facts: PlanFacts = {
   limits: { cpuCores: [2, 3], memoryBytes: 268435456 },
   deviceEnvironment: {},
   deviceArguments: {},
+  deviceNeeds: noNeeds,
   ports: { replIn: 30000, replOut: 30001, booked: [30000, 30001, 30002] },
   services: [
     { name: 'sshd', protocol: 'tcp', containerPorts: [2200], hostPorts: [30002], isInference: false },
@@ -87,6 +90,9 @@ test('a plan holds everything that makes the container', () => {
     limits: { cpuCores: [2, 3], memoryBytes: 268435456, shmBytes: 67108864 },
     identity: { uid: 1100, gid: 1101, supplementaryGids: [] },
     mounts: [],
+    containerMounts: [],
+    deviceNetworks: [],
+    allowedSyscalls: [],
     ports: [
       { name: 'replin', containerPort: 2000, hostPort: 30000, bindHost: '127.0.0.1' },
       { name: 'replout', containerPort: 2001, hostPort: 30001, bindHost: '127.0.0.1' },
@@ -237,7 +243,13 @@ describe('the network', () => {
 
   test('is the backend’s own unless the manager names one', () => {
     expect(networkOf({})).toBeUndefined();
-    expect(networkOf({ mode: 'overlay', network_id: 'x' })).toBeUndefined();
+    expect(networkOf({ mode: '' })).toBeUndefined();
+    expect(networkOf({ mode: 'overlay', network_name: 'bai-2', network_id: 'x' })).toEqual({
+      mode: 'named',
+      name: 'bai-2',
+      aliases: [kernelRequest().config.clusterHostname],
+      spansMachines: true,
+    });
     expect(networkOf({ mode: 'host' })).toEqual({ mode: 'host', hosts: {} });
     expect(networkOf({ mode: 'bridge', network_name: 'bai-1' })).toEqual({
       mode: 'named',
@@ -246,7 +258,133 @@ describe('the network', () => {
     });
   });
 
-  test('a bridge without a name is refused', () => {
-    expect(() => networkOf({ mode: 'bridge' })).toThrow(/network_name/);
+  test('the network of the machine knows the other kernels by the SSH port mapping', () => {
+    const request = kernelRequest();
+    const cluster = {
+      ...request.cluster,
+      networkConfig: { mode: 'host' },
+      clusterSshPortMapping: { main1: ['10.0.0.5', 30002], sub1: ['10.0.0.6', 30007] } as const,
+    };
+    expect(planKernel({ ...request, cluster }, facts).network).toEqual({
+      mode: 'host',
+      hosts: { main1: '10.0.0.5', sub1: '10.0.0.6' },
+    });
+  });
+
+  test.each([
+    [{ mode: 'bridge' }, 'mode bridge needs network_name'],
+    [{ mode: 'overlay', network_name: '' }, 'mode overlay needs network_name'],
+    [{ mode: 'calico' }, 'there is no network plugin "calico" here; modes are bridge, overlay and host'],
+    [{ mode: 7 }, 'there is no network plugin 7 here'],
+  ])('%j is refused', (networkConfig, message) => {
+    expect(() => networkOf(networkConfig)).toThrow(message);
+  });
+
+  test('of kernels without a session network is the agent’s', () => {
+    const { plan } = planned({}, { settings: { ...facts.settings, alternativeBridge: 'br-lab' } });
+    expect(plan.alternativeBridge).toBe('br-lab');
+    expect(plan.network).toBeUndefined();
+  });
+});
+
+describe('ports', () => {
+  const ttyd = {
+    name: 'ttyd',
+    protocol: 'http',
+    containerPorts: [7681],
+    hostPorts: [30003],
+    isInference: false,
+  } as const;
+
+  test('of protected services are open to this machine only', () => {
+    const settings = { ...facts.settings, protectedServices: ['ttyd'] };
+    const { plan } = planned({}, { settings, services: [...facts.services, ttyd] });
+    expect(plan.ports.map(({ name, bindHost }) => [name, bindHost])).toEqual([
+      ['replin', '127.0.0.1'],
+      ['replout', '127.0.0.1'],
+      ['sshd', '10.0.0.5'],
+      ['ttyd', '127.0.0.1'],
+    ]);
+  });
+
+  test.each([
+    [{ ...ttyd, containerPorts: [2200] }, 'port 2200 of ttyd is a port of another service, too'],
+    [{ ...ttyd, containerPorts: [2001] }, 'port 2001 of ttyd is a port of another service, too'],
+    [{ ...ttyd, hostPorts: [30002] }, 'host port 30002 of ttyd is a host port of another service, too'],
+  ])('that are there twice are refused: %j', (service, message) => {
+    expect(() => planned({}, { services: [...facts.services, service] })).toThrow(message);
+  });
+});
+
+describe('devices', () => {
+  const needs: DeviceNeeds = {
+    ...noNeeds,
+    hooks: ['/usr/lib/cuda/libhook.so', '/usr/lib/cuda/libother.so'],
+    mounts: [{ source: '/dev/shm/cuda', target: '/opt/cuda', permission: 'rw' }],
+    networks: ['rdma'],
+    gids: [44, 109],
+    syscalls: ['perf_event_open'],
+  };
+
+  test('give the kernel hooks, mounts, groups, networks and system calls', () => {
+    const environ = { ...kernelRequest().config.environ, LD_PRELOAD: '/own.so' };
+    const { plan } = planned({ environ, supplementaryGids: [44] }, { deviceNeeds: needs });
+    expect(plan.environment).toMatchObject({
+      LD_PRELOAD: '/own.so:/usr/lib/cuda/libhook.so:/usr/lib/cuda/libother.so',
+      ADDITIONAL_GIDS: '44,109',
+    });
+    expect(environmentText(plan.environment)).toContain('LD_PRELOAD=/own.so:/usr/lib/cuda/libhook.so');
+    expect(plan.containerMounts).toEqual([
+      { source: '/usr/lib/cuda/libhook.so', target: '/usr/lib/cuda/libhook.so', permission: 'ro' },
+      { source: '/usr/lib/cuda/libother.so', target: '/usr/lib/cuda/libother.so', permission: 'ro' },
+      { source: '/dev/shm/cuda', target: '/opt/cuda', permission: 'rw' },
+    ]);
+    expect(plan.identity.supplementaryGids).toEqual([44, 109]);
+    expect(plan).toMatchObject({ deviceNetworks: ['rdma'], allowedSyscalls: ['perf_event_open'] });
+  });
+
+  test('with a hook that is not found everywhere are refused', () => {
+    expect(() => planned({}, { deviceNeeds: { ...needs, hooks: ['libhook.so'] } })).toThrow(
+      "hook 'libhook.so' of a device is not an absolute path",
+    );
+  });
+});
+
+describe('scratch', () => {
+  test('of type memory has a /tmp of its own, listed after the work directory', () => {
+    const settings = { ...facts.settings, scratchType: 'memory' } as const;
+    const { request, plan } = planned({}, { settings });
+    expect(plan.scratch.tmp).toBe(`/scratches/${request.kernelId}_tmp`);
+    expect(specMounts(request.config, plan.scratch)[2]).toEqual({
+      type: 'bind',
+      source: plan.scratch.tmp,
+      target: '/tmp',
+      permission: 'rw',
+    });
+  });
+});
+
+describe('sockets of the machine', () => {
+  const settings = { ...facts.settings, socketDirectory: '/run/ipc/proxy' };
+
+  test('are relayed, each under a name that follows from kernel and socket', () => {
+    const { request, plan } = planned(
+      internal({ domainSocketProxies: ['/run/docker.sock', '/run/docker.sock'] }),
+      { settings },
+    );
+    const [mount, ...more] = plan.containerMounts ?? [];
+    expect(mount).toEqual({
+      source: expect.stringMatching(/^\/run\/ipc\/proxy\/[0-9a-f]{24}\.sock$/),
+      target: '/run/docker.sock',
+      permission: 'rw',
+    });
+    expect(more).toEqual([]);
+    expect(planKernel(request, { ...facts, settings }).containerMounts).toEqual([mount]);
+  });
+
+  test('without an absolute path are refused', () => {
+    expect(() => planned(internal({ domainSocketProxies: ['docker.sock'] }), { settings })).toThrow(
+      "domain_socket_proxies: 'docker.sock' is not an absolute path",
+    );
   });
 });

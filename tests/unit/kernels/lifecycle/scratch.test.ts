@@ -37,6 +37,7 @@ function planOf(request: KernelCreationRequest) {
     limits: { cpuCores: [0], memoryBytes: 1 },
     deviceEnvironment: {},
     deviceArguments: {},
+    deviceNeeds: { files: {}, mounts: [], hooks: [], networks: [], gids: [], syscalls: [] },
     ports: { replIn: 1, replOut: 2, booked: [1, 2] },
     services: [],
   });

@@ -1,5 +1,6 @@
 import {
   countHostPorts,
+  fixedPorts,
   mergeApps,
   parseServicePorts,
   planServices,
@@ -111,13 +112,27 @@ describe('the services of a kernel', () => {
 
   test('take over a port that was given out before', () => {
     const services = planServices(configOf({}));
-    const fixed = new Map([['sshd', 31000]]);
+    const fixed = new Map([['sshd', [31000]]]);
     expect(countHostPorts(services, fixed)).toBe(2);
     expect(withHostPorts(services, [1, 2], fixed).map(({ hostPorts }) => hostPorts)).toEqual([
       [31000],
       [1],
       [2],
     ]);
+  });
+
+  test('are where they listen on the network of the machine; only the built-in ones can be told', () => {
+    const services = planServices(configOf({ preopenPorts: [9000], allocatedHostPorts: [40001] }));
+    const fixed = fixedPorts(services, { sshPort: 31000, isOnHost: true });
+    expect(countHostPorts(services, fixed)).toBe(1);
+    expect(withHostPorts(services, [30002], fixed).map(({ name, hostPorts }) => [name, hostPorts])).toEqual([
+      ['sshd', [31000]],
+      ['ttyd', [30002]],
+      ['9000', [9000]],
+      ['jupyter', [8070]],
+      ['hostport1', [40001]],
+    ]);
+    expect(fixedPorts(services, { sshPort: undefined, isOnHost: false }).size).toBe(0);
   });
 
   test('learn from the runner without losing their protocol, and hide the internal ones', () => {
