@@ -32,7 +32,7 @@ const ANOMALY = 'anomaly-detected';
 
 const reportSchema = z.object({
   ID: z.string().transform(parseKernelId),
-  reason: z.unknown(),
+  reason: z.unknown().optional(),
 });
 
 interface Report {
