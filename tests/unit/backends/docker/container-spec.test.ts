@@ -339,8 +339,8 @@ describe('a seccomp profile', () => {
 
   test('gets one rule more for the system calls of devices', () => {
     const allowedSyscalls = ['perf_event_open', 'bpf', 'bpf'];
-    const [option = ''] = hostConfig({ allowedSyscalls }, { seccompProfile: profile }).SecurityOpt ?? [];
-    expect(JSON.parse(option.replace('seccomp=', ''))).toEqual({
+    const [option] = hostConfig({ allowedSyscalls }, { seccompProfile: profile }).SecurityOpt as string[];
+    expect(JSON.parse(String(option).replace('seccomp=', ''))).toEqual({
       defaultAction: 'SCMP_ACT_ERRNO',
       syscalls: [
         { names: ['read'] },
