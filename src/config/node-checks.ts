@@ -89,6 +89,17 @@ const addresses: Check = {
   },
 };
 
+/** Without both files the port would be served in plain text, which nobody asked for. */
+const httpTls: Check = {
+  needs: ['agent.ssl-enabled', 'agent.ssl-cert', 'agent.ssl-key'],
+  *run(context) {
+    if (!context.shared.get('agent.ssl-enabled')) return;
+    for (const path of ['agent.ssl-cert', 'agent.ssl-key'] as const)
+      if (context.shared.get(path) === null)
+        yield problem(context, path, 'required with agent.ssl-enabled: a PEM file');
+  },
+};
+
 const isWildcard = (host: string): boolean => host === '' || host === '0.0.0.0' || host === '::';
 
 const stores: Check = {
@@ -262,6 +273,7 @@ export const NODE_CHECKS: readonly Check[] = [
   managerKeys,
   plaintext,
   addresses,
+  httpTls,
   originalRunner,
   stores,
   etcdTls,

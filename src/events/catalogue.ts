@@ -46,7 +46,9 @@ export type AgentEvent =
       readonly sessionId: SessionId;
       readonly status: 'healthy' | 'unhealthy';
     }
-  | BackgroundTaskEvent;
+  | BackgroundTaskEvent
+  | VolumeEvent
+  | ServiceDiscoveryEvent;
 
 export interface InstalledImage {
   readonly canonical: string;
@@ -127,6 +129,40 @@ export type BackgroundTaskEvent =
       readonly taskId: string;
       readonly message: string | null;
     };
+
+/** What became of a volume that somebody asked to mount or unmount (spec/events-and-stores.md 3.8). */
+export interface VolumeEvent {
+  readonly name: 'volume_mounted' | 'volume_unmounted';
+  /** Empty when nothing was done here. */
+  readonly mountPath: string;
+  /** `user:<uuid>` or `project:<uuid>`, as it was asked with. */
+  readonly quotaScopeId: string;
+  /** Null when it is done. */
+  readonly errorMessage: string | null;
+}
+
+/** This process as one of a group of services; managers before 26.x do not know it (spec/events-and-stores.md 8.1). */
+export type ServiceDiscoveryEvent =
+  | {
+      readonly name: 'service_registered';
+      readonly instanceId: string;
+      readonly serviceGroup: string;
+      readonly displayName: string;
+      readonly version: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly endpoints: readonly ServiceEndpoint[];
+      readonly startedAtMs: number;
+    }
+  | { readonly name: 'service_deregistered'; readonly instanceId: string; readonly serviceGroup: string };
+
+export interface ServiceEndpoint {
+  readonly role: string;
+  readonly scope: string;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
 
 /** Where an agent's events go in. */
 export interface EventSink {

@@ -55,7 +55,7 @@ export class EventEncoder {
     return {
       name: event.name,
       delivery,
-      anycast: delivery === 'cached-broadcast' ? null : anycast,
+      anycast: delivery === 'cached-broadcast' || delivery === 'broadcast' ? null : anycast,
       broadcast: delivery === 'anycast' ? null : broadcast,
       cacheKey: 'taskId' in event ? `bgtask.${event.taskId}` : null,
     };
@@ -71,7 +71,9 @@ export class EventEncoder {
       const text = JSON.stringify(payload);
       return { field: 'payload', bytes: Buffer.from(text), text };
     }
-    const bytes = Buffer.from(this.#codec.pack(argsFor25(event, source, this.#codec)));
+    const args = argsFor25(event, source, this.#codec);
+    if (!args) return null;
+    const bytes = Buffer.from(this.#codec.pack(args));
     return { field: 'args', bytes, text: bytes.toString('base64') };
   }
 }

@@ -1,10 +1,15 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 
 export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
+  /** Absent: plain HTTP. PEM. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer };
+  /** Hears of each answered request. */
+  readonly onAnswer?: (answer: HttpAnswer) => void;
   /** Body of `/health`; `isHealthy` decides the status of `/livez` and `/readyz`. */
   readonly health: () => Promise<{ readonly isHealthy: boolean; readonly body: object }>;
   /** Text of `/metrics` in Prometheus' format. */
@@ -12,6 +17,16 @@ export interface HttpServerOptions {
   readonly logger: Logger;
 }
 
+export interface HttpAnswer {
+  readonly method: string;
+  /** One of the paths that there are, or `other`. */
+  readonly endpoint: string;
+  readonly status: number;
+  readonly durationMs: number;
+}
+
+const ENDPOINTS = ['/health', '/livez', '/readyz', '/metrics'] as const;
+const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Longest time for the headers of a request: a client that never sends them holds a socket no longer. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 256;
@@ -23,14 +38,19 @@ export class HttpServer {
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
-    this.#server = createServer((request, response) => {
-      void this.#answer(request.method ?? '', request.url ?? '', response);
-    });
+    const listener: RequestListener = ({ method = '', url = '' }, response) => {
+      this.#report(method, url, response);
+      void this.#answer(method, url, response);
+    };
+    const { tls } = options;
+    this.#server = tls
+      ? createTlsServer({ ...tls, minVersion: 'TLSv1.2' }, listener)
+      : createServer(listener);
     this.#server.headersTimeout = HEADERS_TIMEOUT_MS;
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
-  /** @throws the socket's error, such as `EADDRINUSE`. */
+  /** @throws the socket's error, such as `EADDRINUSE`, and what is wrong with certificate or key. */
   static async open(options: HttpServerOptions): Promise<HttpServer> {
     const http = new HttpServer(options);
     await new Promise<void>((resolve, reject) => {
@@ -48,7 +68,7 @@ export class HttpServer {
     const address = this.#server.address();
     if (address === null || typeof address === 'string') return '';
     const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-    return `http://${host}:${String(address.port)}`;
+    return `${this.#options.tls ? 'https' : 'http'}://${host}:${String(address.port)}`;
   }
 
   async close(): Promise<void> {
@@ -57,8 +77,30 @@ export class HttpServer {
     await closed;
   }
 
+  #report(method: string, url: string, response: ServerResponse): void {
+    const { onAnswer } = this.#options;
+    if (!onAnswer) return;
+    const startedMs = performance.now();
+    const path = url.split('?')[0];
+    response.once('close', () => {
+      onAnswer({
+        // What strangers send must not become a series of its own.
+        method: METHODS.has(method) ? method : 'other',
+        endpoint: ENDPOINTS.find((known) => known === path) ?? 'other',
+        status: response.statusCode,
+        durationMs: performance.now() - startedMs,
+      });
+    });
+  }
+
   async #answer(method: string, url: string, response: ServerResponse): Promise<void> {
     try {
+      if (method === 'OPTIONS') {
+        // Browsers ask before they read across origins; reading is open to all.
+        response.setHeader('access-control-allow-methods', 'GET, HEAD');
+        send(response, 204, 'text/plain', '');
+        return;
+      }
       if (method !== 'GET' && method !== 'HEAD') {
         send(response, 405, 'text/plain', 'only GET\n');
         return;

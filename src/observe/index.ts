@@ -4,5 +4,5 @@ export { createLogger } from './logger.js';
 export type { AdjustableLogger, LineSink, LoggerOptions } from './logger.js';
 export { PrometheusMetrics } from './metrics.js';
 export type { PrometheusMetricsOptions } from './metrics.js';
-export { HttpServer, type HttpServerOptions } from './http-server.js';
+export { type HttpAnswer, HttpServer, type HttpServerOptions } from './http-server.js';
 export { SnapshotSocket, type SnapshotSocketOptions } from './snapshot-socket.js';

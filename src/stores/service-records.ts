@@ -21,8 +21,8 @@ export interface ServiceRecords {
   /** Writes or refreshes. */
   put(record: ServiceRecord, nowMs: number): Promise<void>;
   remove(record: ServiceRecord): Promise<void>;
-  /** Removes what others left behind, where nothing else does; returns the ids. */
-  sweep(nowMs: number): Promise<readonly string[]>;
+  /** Removes what others than `own` left behind, where nothing else does; returns the ids. */
+  sweep(own: ServiceRecord, nowMs: number): Promise<readonly string[]>;
 }
 
 const REDIS_LIFETIME_SEC = 180;
@@ -101,13 +101,13 @@ export class EtcdServiceRecords implements ServiceRecords {
     await this.#view.deletePrefix(`${pathOf(serviceGroup, id)}/`);
   }
 
-  async sweep(nowMs: number): Promise<readonly string[]> {
+  async sweep(own: ServiceRecord, nowMs: number): Promise<readonly string[]> {
     const stale: string[] = [];
     for (const [group, services] of await this.#view.getPrefix(ETCD_ROOT, 'global')) {
       if (!(services instanceof Map)) continue;
       for (const [id, service] of services) {
         const seenSec = lastHeartbeatSec(service);
-        if (seenSec === null || nowMs / 1000 - seenSec <= ETCD_LIFETIME_SEC) continue;
+        if (id === own.id || seenSec === null || nowMs / 1000 - seenSec <= ETCD_LIFETIME_SEC) continue;
         await this.#view.deletePrefix(`${pathOf(group, id)}/`);
         stale.push(id);
       }

@@ -48,13 +48,13 @@ export const agent = table('The daemon as a whole, and what an agent is called a
     'host.docker.internal:6003',
     { aliases: ['announce-internal-addr'] },
   ),
-  'ssl-enabled': key('TLS of the internal HTTP server', parseBoolean, false, unused),
-  'ssl-cert': key('Certificate file of the internal HTTP server', file, null, {
-    ...unused,
+  'ssl-enabled': key('TLS of the internal HTTP server', parseBoolean, false),
+  'ssl-cert': key('Certificate file of the internal HTTP server, PEM, with its chain', file, null, {
+    file: true,
     example: './ssl/agent.crt',
   }),
-  'ssl-key': key('Key file of the internal HTTP server', file, null, {
-    ...unused,
+  'ssl-key': key('Key file of the internal HTTP server, PEM', file, null, {
+    file: true,
     aliases: ['ssl-privkey'],
     example: './ssl/agent.key',
   }),

@@ -5,8 +5,11 @@ import { assertNever } from '../../core/assert-never.js';
 import type { AgentEvent, AgentInfo } from '../catalogue.js';
 import { creationInfo } from './creation-info.js';
 
-/** The argument tuple of an event for a 25.17 manager, in the order of spec/events-and-stores.md 3.5. */
-export function argsFor25(event: AgentEvent, source: AgentId, codec: Codec): readonly unknown[] {
+/**
+ * The argument tuple of an event for a 25.17 manager, in the order of spec/events-and-stores.md 3.5, or null for one
+ * that those managers do not know yet.
+ */
+export function argsFor25(event: AgentEvent, source: AgentId, codec: Codec): readonly unknown[] | null {
   switch (event.name) {
     case 'agent_started':
     case 'agent_terminated':
@@ -62,6 +65,12 @@ export function argsFor25(event: AgentEvent, source: AgentId, codec: Codec): rea
     case 'bgtask_cancelled':
     case 'bgtask_failed':
       return [event.taskId, event.message];
+    case 'volume_mounted':
+    case 'volume_unmounted':
+      return [source, 'agent', event.mountPath, event.quotaScopeId, event.errorMessage];
+    case 'service_registered':
+    case 'service_deregistered':
+      return null;
     default:
       return assertNever(event, 'event');
   }

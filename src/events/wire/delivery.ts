@@ -1,7 +1,7 @@
 import type { AgentEvent } from '../catalogue.js';
 
 /** How an event travels (spec/events-and-stores.md 3.1): a stream read by one consumer a group, a channel, or both. */
-export type Delivery = 'anycast' | 'both' | 'cached-broadcast';
+export type Delivery = 'anycast' | 'both' | 'broadcast' | 'cached-broadcast';
 
 /** What a full outbox may let go of: nothing may be lost of a kernel's life; the rest is repeated or only tells. */
 export type Importance = 'lifecycle' | 'report';
@@ -35,4 +35,8 @@ export const EVENT_KINDS: Readonly<
   bgtask_done: { delivery: 'cached-broadcast', importance: 'lifecycle' },
   bgtask_cancelled: { delivery: 'cached-broadcast', importance: 'lifecycle' },
   bgtask_failed: { delivery: 'cached-broadcast', importance: 'lifecycle' },
+  volume_mounted: { delivery: 'broadcast', importance: 'lifecycle' },
+  volume_unmounted: { delivery: 'broadcast', importance: 'lifecycle' },
+  service_registered: { delivery: 'anycast', importance: 'report' },
+  service_deregistered: { delivery: 'anycast', importance: 'report' },
 };

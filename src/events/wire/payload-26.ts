@@ -93,6 +93,28 @@ export function payloadFor26(event: AgentEvent, source: AgentId): Readonly<Recor
     case 'bgtask_cancelled':
     case 'bgtask_failed':
       return { task_id: event.taskId, message: event.message };
+    case 'volume_mounted':
+    case 'volume_unmounted':
+      return {
+        node_id: source,
+        node_type: 'agent',
+        mount_path: event.mountPath,
+        quota_scope_id: event.quotaScopeId,
+        err_msg: event.errorMessage,
+      };
+    case 'service_registered':
+      return {
+        instance_id: event.instanceId,
+        service_group: event.serviceGroup,
+        display_name: event.displayName,
+        version: event.version,
+        labels: event.labels,
+        endpoints: event.endpoints,
+        startup_time: new Date(event.startedAtMs).toISOString(),
+        config_hash: '',
+      };
+    case 'service_deregistered':
+      return { instance_id: event.instanceId, service_group: event.serviceGroup };
     default:
       return assertNever(event, 'event');
   }

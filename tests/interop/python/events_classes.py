@@ -1,6 +1,7 @@
 """What the readers of both lines share: the original's event classes by name, and decoded events as plain JSON values."""
 
 import dataclasses
+import datetime
 import enum
 import importlib
 import json
@@ -51,8 +52,10 @@ def plain(value):
         return f"decimal:{value}"
     if isinstance(value, bytes):
         return f"bytes:{value.decode('latin1')}"
-    if type(value).__name__ == "SlotName":
+    if type(value).__name__ in ("SlotName", "QuotaScopeID"):
         return str(value)
+    if isinstance(value, datetime.datetime):
+        return f"datetime:{value.isoformat()}"
     if hasattr(value, "model_fields_set"):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if dataclasses.is_dataclass(value):

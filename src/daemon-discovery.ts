@@ -1,0 +1,156 @@
+import { createHash } from 'node:crypto';
+import type { DaemonConfig } from './config/index.js';
+import { systemClock } from './core/clock.js';
+import { messageOf } from './core/errors.js';
+import type { AgentId } from './core/ids.js';
+import type { Logger } from './core/logger.js';
+import { VERSION } from './core/version.js';
+import type { EventSink } from './events/catalogue.js';
+import { Rounds } from './stats/index.js';
+import type { AgentEtcdView } from './stores/agent-etcd-view.js';
+import type { RedisConnections } from './stores/redis-connections.js';
+import {
+  EtcdServiceRecords,
+  RedisServiceRecords,
+  type ServiceRecord,
+  type ServiceRecords,
+} from './stores/service-records.js';
+
+/** spec/events-and-stores.md 8.1 */
+const REFRESH_MS = 60_000;
+const SWEEP_MS = 600_000;
+/** A stop waits no longer for a store that is away. */
+const REMOVAL_MS = 2000;
+
+interface DiscoveryParts {
+  readonly config: DaemonConfig;
+  /** The default agent, which lends the record its name. */
+  readonly agentId: AgentId;
+  readonly view: AgentEtcdView;
+  readonly redis: RedisConnections | null;
+  readonly events: EventSink;
+  readonly logger: Logger;
+}
+
+/** Announces this process to service discovery, until it is closed. */
+export function openServiceDiscovery(parts: DiscoveryParts): { close(): Promise<void> } {
+  const closers = [...announceRecord(parts), ...announceService(parts)];
+  return {
+    close: async () => {
+      await Promise.all(closers.map((close) => close()));
+    },
+  };
+}
+
+/** The record by which Prometheus finds `/metrics`; there is none where `/metrics` is not served. */
+function announceRecord({ config, agentId, view, redis, logger }: DiscoveryParts): (() => Promise<void>)[] {
+  const opened = recordsOf(config, view, redis);
+  if (!opened || config.http.listen === null) return [];
+  const { records, close } = opened;
+  const { host, port } = config.http.announced;
+  const record: ServiceRecord = {
+    id: recordId(agentId, `${host}:${String(port)}`),
+    displayName: `agent-${agentId}`,
+    serviceGroup: 'agent',
+    version: VERSION,
+    endpoint: { host, port },
+    registeredAtMs: systemClock.nowMs(),
+    labels: config.managerVersion === '25.17' ? null : config.serviceDiscovery.extraLabels,
+  };
+  const common = { clock: systemClock, logger };
+  const rounds = [
+    new Rounds({
+      ...common,
+      name: 'service discovery',
+      intervalMs: REFRESH_MS,
+      round: () => records.put(record, systemClock.nowMs()),
+    }),
+    new Rounds({
+      ...common,
+      name: 'sweep of service discovery',
+      intervalMs: SWEEP_MS,
+      round: async () => {
+        const stale = await records.sweep(record, systemClock.nowMs());
+        if (stale.length > 0) logger.info('records of services that are gone were removed', { stale });
+      },
+    }),
+  ];
+  return [
+    async () => {
+      await Promise.all(rounds.map((round) => round.stop()));
+      // Left behind it would point at nothing for minutes; what cannot be removed ends with its lifetime.
+      await Promise.race([
+        records.remove(record),
+        systemClock.sleep(REMOVAL_MS).then(() => {
+          throw new Error(`no answer within ${String(REMOVAL_MS)} ms`);
+        }),
+      ]).catch((error: unknown) => {
+        logger.warn('the service record stays until it expires', { error: messageOf(error) });
+      });
+      close();
+    },
+  ];
+}
+
+function recordsOf(
+  config: DaemonConfig,
+  view: AgentEtcdView,
+  redis: RedisConnections | null,
+): { readonly records: ServiceRecords; readonly close: () => void } | null {
+  if (config.serviceDiscovery.type === 'etcd')
+    return config.store === 'etcd' ? { records: new EtcdServiceRecords(view), close: () => undefined } : null;
+  if (!redis) return null;
+  // The server of the role, but database 0 (spec/events-and-stores.md 2.2).
+  const client = redis.client('live').duplicate({ db: 0 });
+  client.on('error', () => undefined);
+  return {
+    records: new RedisServiceRecords(() => client),
+    close: () => {
+      client.disconnect();
+    },
+  };
+}
+
+/**
+ * The same after every start, so that a crash leaves no second record behind, and another for each node, also where
+ * all announce `host.docker.internal`.
+ */
+function recordId(agentId: AgentId, address: string): string {
+  const bytes = createHash('sha256').update(`splenium service record\n${agentId}\n${address}`).digest();
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
+  const hex = bytes.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
+    '-',
+  );
+}
+
+/** Events of 26.x managers, where a group is configured. */
+function announceService({ config, agentId, events, logger }: DiscoveryParts): (() => Promise<void>)[] {
+  const { serviceGroup, instanceId, displayName, extraLabels, endpoints } = config.serviceDiscovery;
+  if (serviceGroup === null || serviceGroup === '' || config.managerVersion === '25.17') return [];
+  const instance = { instanceId: instanceId ?? agentId, serviceGroup };
+  const startedAtMs = systemClock.nowMs();
+  const rounds = new Rounds({
+    name: 'announcement of the service',
+    intervalMs: REFRESH_MS,
+    round: () =>
+      events.publish(agentId, {
+        name: 'service_registered',
+        ...instance,
+        displayName: displayName ?? `agent-${agentId}`,
+        version: VERSION,
+        labels: extraLabels,
+        endpoints,
+        startedAtMs,
+      }),
+    clock: systemClock,
+    logger,
+  });
+  return [
+    async () => {
+      await rounds.stop();
+      await events.publish(agentId, { name: 'service_deregistered', ...instance });
+    },
+  ];
+}
