@@ -41,6 +41,7 @@ export async function probeConfig(
     ...(config.backend === 'docker' ? [probeDocker(options.env ?? {}, timeoutMs)] : []),
     probePort('agent.rpc-listen-addr', config.rpc.listen),
     ...(config.http.listen ? [probePort('http', config.http.listen)] : []),
+    ...(config.backend === 'docker' ? probeContainerPorts(config) : []),
     ...config.agents.map((agent) => probeRange(agent.portRange.first, agent.portRange.last, agent.bindHost)),
     ...configuredDirectories(config).map(({ key, path }) => probeDirectory(key, path)),
     ...probeKeys(config),
@@ -103,6 +104,17 @@ function probeDocker(env: Environment, timeoutMs: number): Promise<ProbeFinding>
     });
     ping.end();
   });
+}
+
+/** What only the docker backend listens on. */
+function probeContainerPorts({ metadataServer, agents }: DaemonConfig): Promise<ProbeFinding>[] {
+  const { bindHost, port } = metadataServer;
+  return [
+    probePort('agent.metadata-server-port', { host: bindHost, port }),
+    ...agents.map(({ agentSockPort }) =>
+      probePort('agent.agent-sock-port', { host: '127.0.0.1', port: agentSockPort }),
+    ),
+  ];
 }
 
 async function probePort(what: string, addr: HostPort): Promise<ProbeFinding> {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, type Server, createServer } from 'node:net';
@@ -157,6 +158,33 @@ describe('a look at the machine', () => {
         },
         socket,
       );
+    });
+  });
+
+  test('with Docker the ports of the metadata server and of the agent sockets have to be free, too', async () => {
+    await withDirectory(async (directory) => {
+      const [metadata, socket] = [await freePort(), await freePort()];
+      const more = `metadata-server-bind-host = "127.0.0.1"\nmetadata-server-port = ${String(metadata)}\nagent-sock-port = ${String(socket)}`;
+      const { config } = await loadIn(directory, fileOf(await freePort(), await freePort(), more, 'docker'));
+      const server = createServer().listen(metadata, '127.0.0.1');
+      await once(server, 'listening');
+      try {
+        const findings = await probeConfig(config, DEADLINE);
+        expect(findings).toContainEqual({
+          check: 'port',
+          target: `127.0.0.1:${String(metadata)}`,
+          ok: false,
+          message: 'in use; wanted for agent.metadata-server-port; is the daemon running?',
+        });
+        expect(findings).toContainEqual({
+          check: 'port',
+          target: `127.0.0.1:${String(socket)}`,
+          ok: true,
+          message: 'free for agent.agent-sock-port',
+        });
+      } finally {
+        server.close();
+      }
     });
   });
 
