@@ -30,10 +30,7 @@ export interface DevicePlugin {
 
   /** Environment variables of a kernel, also of one that is given none of the devices. */
   environment?(granted: Granted): Readonly<Record<string, string>>;
-  /**
-   * Fragment of Docker's `HostConfig`; fragments of all plugins are merged, lists joined.
-   * @throws ValueError when no container can be made with what was granted.
-   */
+  /** Fragment of Docker's `HostConfig`; fragments of all plugins are merged, lists joined. */
   dockerArguments?(granted: Granted): DockerArguments;
   /**
    * The five below are asked only for a kernel that has some of the devices, and matter to containers only; a kernel

@@ -1,4 +1,3 @@
-import { ValueError } from '../../core/errors.js';
 import { parseDecimal, positionalText } from '../quantity/decimal.js';
 import type {
   Device,
@@ -70,17 +69,13 @@ export class MemoryPlugin implements DevicePlugin {
     ];
   }
 
-  /** No swap. @throws ValueError when shared memory leaves nothing of the memory. */
+  /** No swap. That shared memory leaves something of it is a rule of every allocation. */
   dockerArguments({ devices, shmemBytes }: Granted): DockerArguments {
     const amount = devices[0]?.amount;
     if (amount === undefined) return {};
     const isSubtracted = (this.#options.sharedMemory ?? 'subtracted') === 'subtracted';
     const shared = isSubtracted ? (shmemBytes ?? 0n) : 0n;
     const bytes = Number(positionalText(parseDecimal(amount).minus(String(shared))));
-    if (bytes <= 0)
-      throw new ValueError(
-        `shared memory of ${String(shared)} bytes leaves nothing of ${amount} bytes of memory: ask for less shmem`,
-      );
     return {
       Memory: bytes,
       MemorySwap: bytes,
