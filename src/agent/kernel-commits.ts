@@ -22,6 +22,9 @@ export interface CommitSettings {
   readonly holders: LockHolders;
 }
 
+/** Stands for a place where there is none. */
+const NOWHERE = '/commits';
+
 interface KernelCommitParts {
   readonly agentId: AgentId;
   readonly settings: CommitSettings;
@@ -62,11 +65,11 @@ export class KernelCommits {
    */
   start(commit: KernelCommit): { readonly taskId: string; readonly path: string | null } {
     const disk = this.#disk;
-    // Without a place the paths are refused or accepted all the same.
-    const places = commitPlaces(disk?.root ?? '/', commit);
+    // Without a place, paths are refused or accepted all the same.
+    const places = commitPlaces(disk?.root ?? NOWHERE, commit);
     const taskId = this.#parts.tasks.start(`commit ${commit.kernelId}`, (signal, report) => {
       const kernel = this.#parts.registry.get(commit.kernelId);
-      if (disk === null) throw new NotImplementedError('commit', 'this backend has no images');
+      if (disk === null) throw withoutImages('commit');
       return this.#run(disk, kernel, commit, places, signal, report);
     });
     return { taskId, path: places.shownTarget };
@@ -170,3 +173,6 @@ export class KernelCommits {
     });
   }
 }
+
+const withoutImages = (functionName: string) =>
+  new NotImplementedError(functionName, 'this backend has no images: use the docker backend');

@@ -241,6 +241,7 @@ test('without images there is nothing to commit', async () => {
   await bench.remove();
   await open({ commits: { root: null } });
   expect(await status()).toBe('ready');
+  await expect(commit({ subdir: '../other' })).rejects.toMatchObject({ pythonName: 'PermissionError' });
   expect(await endOf((await commit()).taskId)).toMatchObject({
     name: 'bgtask_failed',
     message: expect.stringContaining('NotImplementedError') as unknown,
