@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile, readdir, realpath } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pack, type Pack } from 'tar-stream';
 import { findLibraries } from '../../src/backends/docker/dynamic-libraries.js';
 
@@ -17,6 +18,8 @@ export interface RootChanges {
   /** Absolute path -> a file; it replaces one of the same path. */
   readonly files?: Readonly<Record<string, { readonly text: string; readonly mode?: number }>>;
   readonly without?: readonly string[];
+  /** Of this machine's C library's directory, for programs from elsewhere; one that is absent is left out. */
+  readonly libraries?: readonly string[];
 }
 
 const DIRECTORIES = ['bin', 'dev', 'etc', 'home', 'opt', 'proc', 'root', 'sys', 'usr', 'usr/bin', 'var'];
@@ -95,6 +98,12 @@ export async function pythonRoot(changes: RootChanges = {}): Promise<Pack> {
     void tar.entry({ name: path.slice(1), mode: 0o755 }, await readFile(from));
   await add(loader);
   for (const path of libraries) await add(`/lib/${basename(path)}`, path);
+  const libc = libraries.find((path) => basename(path).startsWith('libc.so')) ?? '/lib/libc.so.6';
+  for (const name of changes.libraries ?? []) {
+    const from = join(dirname(libc), name);
+    if (existsSync(from) && !libraries.some((path) => basename(path) === name))
+      await add(`/lib/${name}`, from);
+  }
   await add(python);
   tar.entry({ name: 'usr/bin/python3', type: 'symlink', linkname: python });
   for (const entry of await readdir(library, { recursive: true, withFileTypes: true })) {

@@ -82,6 +82,7 @@ test('it holds the program, the kernel runner and samples, and nothing of the wo
     'dist/index.js',
     'dist/index.d.ts',
     'dist/kernel-runner.mjs',
+    'dist/kernel-entrypoint.mjs',
     'etc/agent.toml',
     'etc/splenium.service',
     'README.md',
