@@ -18,6 +18,9 @@ test.each([
     ['ps', '--address', 'tcp://127.0.0.1:1', '--client-key', 'a.key_secret'],
     /--server-key and --client-key belong together/,
   ],
+  [['kernel', 'create', '/nowhere/request.json'], /\/nowhere\/request\.json: ENOENT/],
+  [['kernel', 'create', '/proc/self/stat', '--dry-run'], /\/proc\/self\/stat: /],
+  [['kernel', 'create', 'a.json', '--show-secrets'], /--show-secrets belongs to --dry-run/],
 ])('%j is refused before anything is connected: 2', async (argv, complaint) => {
   const { exitCode, out, err } = await runCommand(argv);
   expect(exitCode).toBe(2);

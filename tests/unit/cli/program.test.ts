@@ -31,7 +31,7 @@ test('help is no failure and goes to standard output', async () => {
   const { exitCode, out, err } = await runCommand(['--help']);
   expect(exitCode).toBe(0);
   expect(err).toBe('');
-  for (const name of ['start', 'call', 'ps', 'resources', 'doctor', 'keys', 'config', 'version'])
+  for (const name of ['start', 'call', 'ps', 'kernel', 'resources', 'doctor', 'keys', 'config', 'version'])
     expect(out).toMatch(new RegExp(`^  ${name}\\b`, 'm'));
 });
 
