@@ -63,11 +63,15 @@ export class Registration {
   async #lookAfter(intervalMs: number): Promise<void> {
     const { signal } = this.#stop;
     let retryMs = RETRY_FIRST_MS;
-    while (!signal.aborted) {
+    for (;;) {
       const waitMs = this.#failure === null ? intervalMs : Math.min(retryMs, intervalMs);
       retryMs = this.#failure === null ? RETRY_FIRST_MS : retryMs * 2;
-      await this.#parts.clock.sleep(waitMs, signal).catch(() => undefined);
-      if (!signal.aborted) await this.#round(() => this.#mend());
+      try {
+        await this.#parts.clock.sleep(waitMs, signal);
+      } catch {
+        return;
+      }
+      await this.#round(() => this.#mend());
     }
   }
 

@@ -28,6 +28,7 @@ export class EtcdStore implements KeyValueStore {
   readonly #timeoutMs: number;
   readonly #logger: Logger;
   readonly #watches = new Set<EtcdWatch>();
+  #lastFailure: string | null = null;
   #closed = false;
 
   constructor(options: EtcdStoreOptions) {
@@ -109,10 +110,16 @@ export class EtcdStore implements KeyValueStore {
       // The library tries again by itself, each time with a limit of its own.
       return await within(operation(), { timeoutMs: 2 * this.#timeoutMs, what: 'etcd' });
     } catch (error) {
-      throw new StoreUnavailableError(`etcd at ${this.#endpoints}: ${messageOf(error)}`, {
+      // After some failures the library fails at once for a while: why it did before says more.
+      const message = messageOf(error);
+      if (!isBrokenCircuitError(error)) this.#lastFailure = message;
+      throw new StoreUnavailableError(`etcd at ${this.#endpoints}: ${this.#lastFailure ?? message}`, {
         cause: error,
         retryable: true,
       });
     }
   }
 }
+
+const isBrokenCircuitError = (error: unknown): boolean =>
+  typeof error === 'object' && error !== null && 'isBrokenCircuitError' in error;

@@ -40,6 +40,17 @@ export class StreamReader {
     );
   }
 
+  /** Waits for a named event that is not among the first ones. */
+  async whenEventAfter(count: number, name: string): Promise<void> {
+    await eventually(
+      async () => {
+        await this.#read();
+        if (!this.events.slice(count).some((event) => event.name === name)) throw new Error(`no ${name} yet`);
+      },
+      { timeoutMs: 60_000, intervalMs: 50 },
+    );
+  }
+
   /** Names of a kernel's events, in order. */
   lifeOf(kernelId: string): readonly string[] {
     return this.events
