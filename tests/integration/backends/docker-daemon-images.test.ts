@@ -1,5 +1,6 @@
 import { inflateSync } from 'node:zlib';
 import { Redis } from 'ioredis';
+import type { AgentClient } from '../../../src/client/agent-client.js';
 import { createCodec, ImageRef } from '../../../src/codec/index.js';
 import { TestDaemon } from '../../support/daemon.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
@@ -24,6 +25,7 @@ await describeWithEngine('images of a daemon', (engine) => {
   let source: DockerRegistry;
   let target: DockerRegistry;
   let daemon: TestDaemon | undefined;
+  let clients: readonly AgentClient[] = [];
 
   beforeEach(async () => {
     [redis, source, target] = await Promise.all([
@@ -36,6 +38,8 @@ await describeWithEngine('images of a daemon', (engine) => {
     for (const one of [reader, events]) one.on('error', () => undefined);
   }, SLOW_MS);
   afterEach(async () => {
+    for (const client of clients) await client.close();
+    clients = [];
     await daemon?.dispose();
     daemon = undefined;
     for (const one of [reader, events]) one.disconnect();
@@ -90,7 +94,8 @@ await describeWithEngine('images of a daemon', (engine) => {
     'pulled, listed, pushed and purged: managers see each step',
     async () => {
       const made = await start('25.17');
-      const [one, two] = AGENTS.map((id) => made.client(id));
+      clients = AGENTS.map((id) => made.client(id));
+      const [one, two] = clients;
       if (!one || !two) throw new Error('no agents');
       const digest = await source.publish('a kernel image');
       const canonical = `${source.name}/stable/kernel:1`;
