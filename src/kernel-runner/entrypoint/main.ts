@@ -2,6 +2,7 @@ import { fchownSync, fstatSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import type { Complain } from '../complaint.js';
 import { messageOf } from '../complaint.js';
+import { linkAgentSocket } from './agent-socket.js';
 import { extractDotfiles } from './dotfiles.js';
 import { type KernelIdentity, identityOf } from './identity.js';
 import { sourceImageBootstrap } from './image-bootstrap.js';
@@ -26,6 +27,7 @@ const complain: Complain = (message, facts = {}) => {
 async function prepareAsRoot(identity: KernelIdentity, isSudoEnabled: boolean): Promise<void> {
   const preparation = new Preparation(identity, complain);
   preparation.perform();
+  linkAgentSocket(complain);
   process.env['HOME'] = HOME;
   // Our own Node.js as this process knows it: a script of the runner volume, for which the image needs a shell.
   await sourceImageBootstrap(process.execPath, complain);
@@ -45,7 +47,13 @@ function giveTerminal({ uid }: KernelIdentity): void {
 /** @throws Error when the process would not be whom it was to be. */
 function become({ uid, gid, additionalGids }: KernelIdentity): void {
   if (uid === 0) {
-    process.setgroups?.([0, ...additionalGids]);
+    if (additionalGids.length > 0)
+      try {
+        process.setgroups?.([0, ...additionalGids]);
+      } catch (error) {
+        // Root without the right to it has the groups that the engine gave.
+        complain('the groups stay as they are', { error: messageOf(error) });
+      }
     return;
   }
   process.setgroups?.([gid, ...additionalGids]);
