@@ -24,6 +24,7 @@ import { openContainerEndpoints, openSnapshotSocket } from './daemon-local.js';
 import { Registration } from './daemon-registration.js';
 import { startAbuseReports } from './daemon-reports.js';
 import { openRpcServer } from './daemon-rpc.js';
+import { openSurroundings } from './daemon-surroundings.js';
 import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './daemon-stores.js';
 import { StoreWait } from './daemon-store-wait.js';
 import { AggregateKernelRegistry } from './kernels/aggregate-kernel-registry.js';
@@ -107,6 +108,7 @@ export class Daemon {
       serving: false,
       registration: null,
       redis: null,
+      engine: null,
       eventFailure: () => null,
     };
     const health = () => nodeHealth(sources);
@@ -225,6 +227,17 @@ export class Daemon {
     if (keys)
       await verifyCurveRefusesStrangers({ endpoint: server.endpoint, serverPublicKey: keys.publicKey });
     await registration.announce('running');
+    const surroundings = openSurroundings({
+      ...options,
+      config,
+      sources,
+      view: nodeView,
+      backend,
+      events,
+      redis,
+      runtime,
+    });
+    parts.defer('surroundings', () => surroundings.close());
     sources.serving = true;
     const snapshots = await openSnapshotSocket({ config, state, runtime, logger });
     if (snapshots) parts.defer('debug socket', () => snapshots.close());

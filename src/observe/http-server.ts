@@ -114,7 +114,8 @@ export class HttpServer {
         case '/livez':
         case '/readyz': {
           const { isHealthy, body } = await this.#options.health();
-          send(response, isHealthy ? 200 : 503, 'application/json', JSON.stringify(body));
+          const told = isHealthy ? body : { ...body, status: 'error' };
+          send(response, isHealthy ? 200 : 503, 'application/json', JSON.stringify(told));
           return;
         }
         case '/metrics':

@@ -114,7 +114,7 @@ test('the state of a background task is kept under its id', () => {
 });
 
 test('a heartbeat carries the same values as the appendix', () => {
-  const [info] = argsFor25({ name: 'agent_heartbeat', info: INFO }, AGENT, codec);
+  const [info] = argsFor25({ name: 'agent_heartbeat', info: INFO }, AGENT, codec) ?? [];
   expect([...(info as Map<string, unknown>).keys()]).toEqual([
     'ip',
     'region',

@@ -1,0 +1,45 @@
+import type { KernelBackend } from './backends/backend.js';
+import type { DaemonConfig } from './config/index.js';
+import { messageOf } from './core/errors.js';
+import type { Logger } from './core/logger.js';
+import type { Metrics } from './core/metrics.js';
+import { BackendProbe } from './daemon-backend-probe.js';
+import { openServiceDiscovery } from './daemon-discovery.js';
+import type { HealthSources } from './daemon-health.js';
+import { openVolumeRequests } from './daemon-volumes.js';
+import type { EventSink } from './events/catalogue.js';
+import type { AgentRuntime } from './runtime/agent-runtime.js';
+import type { AgentEtcdView } from './stores/agent-etcd-view.js';
+import type { RedisConnections } from './stores/redis-connections.js';
+
+/** What this process exchanges with its surroundings besides calls and events of kernels, until it is closed. */
+export function openSurroundings(parts: {
+  readonly config: DaemonConfig;
+  readonly sources: HealthSources;
+  readonly view: AgentEtcdView;
+  readonly backend: KernelBackend;
+  readonly events: EventSink;
+  readonly redis: RedisConnections | null;
+  readonly runtime: AgentRuntime;
+  readonly cwd: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}): { close(): Promise<void> } {
+  const { config, sources, backend, runtime, logger } = parts;
+  const agentIds = runtime.listAgents().map(({ id }) => id);
+  const [agentId] = agentIds;
+  if (agentId === undefined) return { close: () => Promise.resolve() };
+  if (config.backend === 'docker') sources.engine = new BackendProbe({ backend, agentId, logger });
+  const volumes = openVolumeRequests({ ...parts, agentIds });
+  const discovery = openServiceDiscovery({ ...parts, agentId });
+  return {
+    close: async () => {
+      for (const close of [() => discovery.close(), () => volumes?.close(), () => sources.engine?.stop()])
+        try {
+          await close();
+        } catch (error) {
+          logger.warn('not closed in order', { error: messageOf(error) });
+        }
+    },
+  };
+}
