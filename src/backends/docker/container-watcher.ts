@@ -14,6 +14,8 @@ import { OWNER_LABEL } from './kernel-labels.js';
 const OVERLAP_SECONDS = 5;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
+/** An end is asked about only when its event is late: the engine has enough to do with the end. */
+const FIRST_LOOK_MS = 200;
 
 interface Watch {
   readonly handle: KernelHandle;
@@ -113,7 +115,7 @@ export class ContainerWatcher {
   /** Waits until the end of a watched container has been reported, at most so long. @returns whether it has. */
   async ended(handle: KernelHandle, timeoutMs: number): Promise<boolean> {
     const deadline = this.#clock.monotonicMs() + timeoutMs;
-    for (let pauseMs = 20; ; pauseMs = Math.min(2 * pauseMs, 500)) {
+    for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(2 * pauseMs, 500)) {
       const watch = this.#watches.get(handle.containerId);
       if (!watch) return true;
       // The event comes first as a rule; an engine that cannot tell is asked.

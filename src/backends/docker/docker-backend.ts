@@ -76,6 +76,8 @@ export class DockerBackend implements KernelBackend {
   /** Container id -> when the start began that was cancelled: what it ran after that does not count. */
   readonly #cancelledStarts = new Map<string, string>();
   readonly #probe: DistroProbe;
+  /** Made by this process and not started so far: nobody need ask whose they are. */
+  readonly #fresh = new Set<string>();
   #settings: ContainerSettings | null = null;
   #original: OriginalRunner | null = null;
 
@@ -185,8 +187,8 @@ export class DockerBackend implements KernelBackend {
 
   remove(handle: KernelHandle): Promise<void> {
     return this.#queue.run(handle.kernelId, async () => {
-      await this.#stop(handle, 0);
-      if ((await this.#find(handle)) === null) return;
+      this.#fresh.delete(handle.containerId);
+      if ((await this.#stop(handle, 0)) === null) return;
       await this.#engine.remove(handle.containerId);
       // Also fine was "removal is already in progress": gone means gone.
       await this.#untilRemoved(handle);
@@ -260,11 +262,11 @@ export class DockerBackend implements KernelBackend {
     const present = await this.#engine.list([`${KERNEL_LABEL}=${plan.kernelId}`]);
     if (present.length > 0) throw alreadyThere(plan);
     throwIfCancelled(signal, plan);
-    const { name, labels, socket, spec } = await this.#containerOf(plan, settings);
+    const { name, labels, needsLink, spec } = await this.#containerOf(plan, settings);
     const id = await this.#engine.create(name, spec).catch((error: unknown) => {
       throw creationFailure(plan, error);
     });
-    if (socket !== null)
+    if (needsLink)
       await this.#engine.unpack(id, agentSocketLink()).catch(async (error: unknown) => {
         await this.#engine.remove(id);
         throw error;
@@ -275,6 +277,7 @@ export class DockerBackend implements KernelBackend {
     }
     const handle = handleFromLabels(id, labels);
     if (handle === null) throw new ContainerStartError(`kernel ${plan.kernelId} has no labels`);
+    this.#fresh.add(id);
     return handle;
   }
 
@@ -291,20 +294,24 @@ export class DockerBackend implements KernelBackend {
     const started = await this.#original?.startOf(plan, imageNameOf(plan));
     const all = started === undefined ? settings : { ...settings, originalRunner: started };
     const spec = containerSpecOf(withMount(plan, socket), labels, all, found);
-    return { name: containerNameOf(plan), labels, socket, spec };
+    // Our entry point links the socket by itself where it starts as root.
+    const needsLink = socket !== null && (started !== undefined || spec.User !== '0:0');
+    return { name: containerNameOf(plan), labels, needsLink, spec };
   }
 
   async #start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
     this.#require();
     const { containerId } = handle;
     throwIfCancelled(signal, handle);
-    const before = await this.#find(handle);
-    if (before === null) throw isMissing(handle);
-    if (isActive(before)) {
-      this.#watcher.watch(handle);
-      return endpointsOf(handle);
+    if (!this.#fresh.delete(containerId)) {
+      const before = await this.#find(handle);
+      if (before === null) throw isMissing(handle);
+      if (isActive(before)) {
+        this.#watcher.watch(handle);
+        return endpointsOf(handle);
+      }
+      await this.#watcher.look(handle);
     }
-    await this.#watcher.look(handle);
     throwIfCancelled(signal, handle);
     await this.#engine.start(containerId).catch((error: unknown) => {
       throw statusOf(error) === 404 && /no such container/i.test(messageOf(error))
@@ -315,8 +322,6 @@ export class DockerBackend implements KernelBackend {
     throwIfCancelled(signal, handle);
     this.#cancelledStarts.delete(containerId);
     this.#watcher.watch(handle);
-    // It may have ended before it was watched.
-    await this.#watcher.look(handle);
     await this.#complete(handle).catch(async (error: unknown) => {
       await this.#undoStart(handle);
       throw error;
@@ -331,7 +336,12 @@ export class DockerBackend implements KernelBackend {
   async #complete(handle: KernelHandle): Promise<void> {
     const { published, networks } = stateOf(handle);
     const container = await this.#find(handle);
-    if (container === null || !isActive(container)) return;
+    if (container === null || !isActive(container)) {
+      // It has ended before it was watched.
+      await this.#watcher.look(handle);
+      return;
+    }
+    this.#usage.learn(container);
     checkPorts(container, published);
     for (const network of networks)
       if (!container.NetworkSettings.networks.includes(network))
@@ -353,20 +363,22 @@ export class DockerBackend implements KernelBackend {
     if (container !== null) this.#cancelledStarts.set(container.Id, container.State.StartedAt);
   }
 
-  async #stop(handle: KernelHandle, graceMs: number): Promise<void> {
+  /** @returns the container as it was before; null: there is none of the handle. */
+  async #stop(handle: KernelHandle, graceMs: number): Promise<Container | null> {
     const { containerId } = handle;
     const container = await this.#find(handle);
     if (container === null || !isActive(container)) {
       await this.#watcher.look(handle);
-      return;
+      return container;
     }
     this.#watcher.watch(handle);
     if (graceMs > 0) {
       await this.#engine.kill(containerId, 'SIGINT');
-      if (await this.#watcher.ended(handle, graceMs)) return;
+      if (await this.#watcher.ended(handle, graceMs)) return container;
     }
     await this.#engine.kill(containerId, 'SIGKILL');
     if (!(await this.#watcher.ended(handle, this.#killDeadlineMs()))) throw this.#stuck(handle);
+    return container;
   }
 
   async #untilInactive(handle: KernelHandle): Promise<Container | null> {
