@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Redis } from 'ioredis';
 import { RedisImageDistros } from '../../../src/stores/redis-image-distros.js';
 import { RedisServer } from '../../support/redis-server.js';
@@ -13,11 +14,15 @@ const DAY_SEC = 86_400;
 
   beforeEach(async () => {
     server = await RedisServer.start();
-    client = new Redis({ port: server.port, host: '127.0.0.1' });
+    client = new Redis({ port: server.port, host: '127.0.0.1', retryStrategy: () => null });
     distros = new RedisImageDistros(() => client);
   });
   afterEach(async () => {
-    client.disconnect();
+    if (client.status !== 'end') {
+      const ended = once(client, 'end');
+      client.disconnect();
+      await ended;
+    }
     await server.stop();
   });
 
@@ -38,7 +43,7 @@ const DAY_SEC = 86_400;
   test('an empty value says nothing, and a Redis that is away is an error', async () => {
     await client.set('image:00ff:distro', '');
     expect(await distros.read('00ff')).toBeNull();
-    client.disconnect();
+    await client.quit();
     await expect(distros.read('00ff')).rejects.toThrow();
   });
 });
