@@ -13,6 +13,12 @@ import { pathOf, requirement } from './requirements.js';
 const SCRIPT = fileURLToPath(new URL('../../scripts/docker-engine', import.meta.url));
 const run = promisify(execFile);
 
+/** What `scripts/docker-engine` reads. */
+export interface EngineEnvironment {
+  /** `false`: containers end with the engine, which may be in a swarm then. */
+  readonly SPLENIUM_DOCKER_LIVE_RESTORE?: 'true' | 'false';
+}
+
 /** A private engine for one file of tests. It ends with this process if nobody stops it. */
 export class DockerEngine {
   readonly directory: string;
@@ -27,11 +33,14 @@ export class DockerEngine {
   }
 
   /** @throws Error in the words of `scripts/docker-engine` when none can run here. */
-  static async start(): Promise<DockerEngine> {
+  static async start(env: EngineEnvironment = {}): Promise<DockerEngine> {
     // The sockets' names are short whatever TMPDIR is.
     const directory = await mkdtemp(join(tmpdir().length > 30 ? '/tmp' : tmpdir(), 'spl-de-'));
     try {
-      await run('bash', [SCRIPT, 'start', directory, String(process.pid)], { timeout: 120_000 });
+      await run('bash', [SCRIPT, 'start', directory, String(process.pid)], {
+        timeout: 120_000,
+        env: { ...process.env, ...env },
+      });
       return new DockerEngine(directory);
     } catch (error) {
       await run('bash', [SCRIPT, 'stop', directory]).catch(() => undefined);
@@ -122,7 +131,11 @@ function busyboxIsStatic(): boolean {
  * Declares tests that need an engine, or skips them aloud. What `scripts/test` installs must be there on CI; that an
  * engine may run at all is up to the machine, so its refusal is a reason to skip everywhere.
  */
-export async function describeWithEngine(title: string, body: (engine: DockerEngine) => void): Promise<void> {
+export async function describeWithEngine(
+  title: string,
+  body: (engine: DockerEngine) => void,
+  env: EngineEnvironment = {},
+): Promise<void> {
   // Engines are heavy guests: they are part of a run that asks for them.
   const asked = requirement(
     `a run that asks for an engine (scripts/test --only docker): ${title}`,
@@ -143,7 +156,7 @@ export async function describeWithEngine(title: string, body: (engine: DockerEng
   let why = isRoot ? 'an engine' : 'root for an engine';
   if (installed && missing.length === 0 && isRoot && busyboxIsStatic())
     try {
-      engine = await DockerEngine.start();
+      engine = await DockerEngine.start(env);
     } catch (error) {
       why = `an engine that starts (${messageOf(error).trim().split('\n').slice(-3).join(' | ')})`;
     }
