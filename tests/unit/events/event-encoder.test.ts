@@ -148,7 +148,7 @@ test('a started kernel has integer ports, no internal services and decimal texts
     reason: '',
     creation: CREATION,
   };
-  const [, , , info] = argsFor25(event, AGENT, codec);
+  const [, , , info] = argsFor25(event, AGENT, codec) ?? [];
   expect(info).toMatchObject({
     stdin_port: 0,
     stdout_port: 0,
