@@ -98,6 +98,8 @@ describe('the sample', () => {
       paths: {},
       stateDir: written.config.stateDir,
       agents: written.config.agents,
+      // Its override files are looked for in the working directory, too, and that differs.
+      docker: { ...plain.config.docker, overrideFiles: written.config.docker.overrideFiles },
     });
   });
 

@@ -178,6 +178,7 @@ test('a description shows a kernel without the secrets of its request', () => {
     kernelId: kernel.id,
     sessionId: kernel.sessionId,
     state: 'terminating',
+    stateDetail: null,
     sessionType: 'interactive',
     image: 'localhost/test/python:3.11-debian',
     runtimeType: 'python',
