@@ -50,17 +50,20 @@ export class StoreWait {
     const { signal, clock, logger } = this.#parts;
     let reportMs: number = REPORT_MS.first;
     let reportedAtMs = -Infinity;
+    let reason = 'no answer';
     try {
       for (let waitMs: number = RETRY_MS.first; ; waitMs = Math.min(waitMs * 2, RETRY_MS.most)) {
         signal.throwIfAborted();
         const failure = await this.#attempt(what, attempt);
         if ('value' in failure) return failure.value;
-        this.#waitingFor = `${what}: ${failure.message}`;
-        if (this.leftMs === 0) throw this.#tooLate(what, failure.message);
+        // An attempt that was cut off by the deadline knows less than the one before it.
+        reason = failure.message ?? reason;
+        this.#waitingFor = `${what}: ${reason}`;
+        if (this.leftMs === 0) throw this.#tooLate(what, reason);
         if (clock.monotonicMs() - reportedAtMs >= reportMs || reportedAtMs === -Infinity) {
           if (reportedAtMs !== -Infinity) reportMs = Math.min(reportMs * 2, REPORT_MS.most);
           reportedAtMs = clock.monotonicMs();
-          logger.warn('waiting for a store', { what, error: failure.message, nextReportMs: reportMs });
+          logger.warn('waiting for a store', { what, error: reason, nextReportMs: reportMs });
         }
         await clock.sleep(Math.min(waitMs, this.leftMs ?? waitMs), signal);
       }
@@ -82,11 +85,12 @@ export class StoreWait {
   async #attempt<T>(
     what: string,
     attempt: () => Promise<T>,
-  ): Promise<{ readonly value: T } | { readonly message: string }> {
+  ): Promise<{ readonly value: T } | { readonly message: string | null }> {
     try {
       return { value: await within(attempt(), { timeoutMs: this.leftMs ?? undefined, what }) };
     } catch (error) {
-      if (!isSpleniumError(error, 'STORE_UNAVAILABLE') && !isSpleniumError(error, 'TIMEOUT')) throw error;
+      if (isSpleniumError(error, 'TIMEOUT')) return { message: null };
+      if (!isSpleniumError(error, 'STORE_UNAVAILABLE')) throw error;
       return { message: messageOf(error) };
     }
   }
