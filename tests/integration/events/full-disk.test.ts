@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { createCodec } from '../../../src/codec/index.js';
 import { systemClock } from '../../../src/core/clock.js';
 import { parseAgentId, parseKernelId, parseSessionId } from '../../../src/core/ids.js';
-import { silentLogger } from '../../../src/core/logger.js';
+import { type Logger, silentLogger } from '../../../src/core/logger.js';
 import { noMetrics } from '../../../src/core/metrics.js';
 import { EventEncoder } from '../../../src/events/event-encoder.js';
 import type { EventDelivery, EventTransport } from '../../../src/events/event-transport.js';
 import { Outbox } from '../../../src/events/outbox.js';
 import { OutboxLog } from '../../../src/events/outbox-log.js';
 import { eventually } from '../../support/eventually.js';
+import { RecordedLog } from '../../support/recorded-log.js';
 import { requirement } from '../../support/requirements.js';
 
 const AGENT = parseAgentId('i-one');
@@ -66,8 +67,8 @@ withDisk('an outbox on a full disk', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  const open = async (): Promise<Outbox> => {
-    const { log, entries, delivered } = await OutboxLog.open(path, silentLogger);
+  const open = async (logger: Logger = silentLogger): Promise<Outbox> => {
+    const { log, entries, delivered } = await OutboxLog.open(path, logger);
     return new Outbox({
       encoder: new EventEncoder({ managerVersion: '25.17', codec: createCodec() }),
       ...{ transport, log, entries, delivered },
@@ -129,11 +130,17 @@ withDisk('an outbox on a full disk', () => {
   });
 
   test('is written again once there is room, and nothing in it is spoilt', async () => {
-    const outbox = await open();
+    const log = new RecordedLog();
+    const outbox = await open(log);
     await publish(outbox, '1');
     await fill();
     const names = ['2', '3', '4', '5', '6'];
     const waiting = names.map((name) => publish(outbox, name));
+    await eventually(() => {
+      expect(log.lines.map(({ message }) => message)).toContainEqual(
+        expect.stringContaining('cannot be written'),
+      );
+    });
     await truncate(filler, 0);
     // Those that were refused are written when the next attempt to deliver has failed.
     await Promise.all(waiting);
