@@ -50,11 +50,9 @@ export const agent = table('The daemon as a whole, and what an agent is called a
   ),
   'ssl-enabled': key('TLS of the internal HTTP server', parseBoolean, false),
   'ssl-cert': key('Certificate file of the internal HTTP server, PEM, with its chain', file, null, {
-    file: true,
     example: './ssl/agent.crt',
   }),
   'ssl-key': key('Key file of the internal HTTP server, PEM', file, null, {
-    file: true,
     aliases: ['ssl-privkey'],
     example: './ssl/agent.key',
   }),
