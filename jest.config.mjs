@@ -19,7 +19,7 @@ export default {
     // Part of interop too, where it is skipped: it takes minutes.
     project('manager', 'interop/manager'),
     // Part of contract and integration too, where they are skipped.
-    { ...project('docker'), testMatch: ['<rootDir>/tests/{contract,integration/backends}/docker*.test.ts'] },
+    { ...project('docker'), testMatch: ['<rootDir>/tests/{contract,integration}/**/docker*.test.ts'] },
   ],
   // Many tests start processes and wait for them; more workers than this starve each other on a small machine.
   maxWorkers: 2,
