@@ -4,6 +4,12 @@ import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { KeyEvent, KeyValue } from './key-value-store.js';
 
+/** An event and the revision of the store that it made, a decimal number. */
+interface Revised {
+  readonly event: KeyEvent;
+  readonly revision: string;
+}
+
 const CANCEL_MS = 1000;
 const RETRY_MS = { first: 500, most: 30_000 } as const;
 
@@ -39,6 +45,7 @@ export class EtcdWatch {
   async start(): Promise<void> {
     await this.#open((pairs) => {
       this.#known = new Map(pairs);
+      return 'not reported';
     });
   }
 
@@ -48,7 +55,7 @@ export class EtcdWatch {
     await this.#drop();
   }
 
-  async #open(onListed: (pairs: readonly KeyValue[]) => void): Promise<void> {
+  async #open(onListed: (pairs: readonly KeyValue[]) => 'reported' | 'not reported'): Promise<void> {
     // A cheap call first: it renews the token of a login that etcd has forgotten, which a watch would not.
     await this.#client.get(this.#prefix).exists();
     const watcher = await this.#client.watch().prefix(this.#prefix).create();
@@ -58,13 +65,13 @@ export class EtcdWatch {
     }
     this.#watcher = watcher;
     // Events that arrive while the list is on its way wait for it.
-    const early: KeyEvent[] = [];
-    let report = (event: KeyEvent) => void early.push(event);
-    watcher.on('put', ({ key, value }) => {
-      report({ type: 'put', key: key.toString(), value: value.toString() });
+    const early: Revised[] = [];
+    let report = (revised: Revised) => void early.push(revised);
+    watcher.on('put', ({ key, value, mod_revision: revision }) => {
+      report({ event: { type: 'put', key: key.toString(), value: value.toString() }, revision });
     });
-    watcher.on('delete', ({ key }) => {
-      report({ type: 'delete', key: key.toString() });
+    watcher.on('delete', ({ key, mod_revision: revision }) => {
+      report({ event: { type: 'delete', key: key.toString() }, revision });
     });
     watcher.once('disconnected', () => {
       this.#interrupted(watcher, 'disconnected');
@@ -72,12 +79,14 @@ export class EtcdWatch {
     watcher.once('error', (error) => {
       this.#interrupted(watcher, messageOf(error));
     });
-    const listed = await this.#client.getAll().prefix(this.#prefix).strings();
-    onListed(Object.entries(listed));
-    report = (event) => {
+    const { header, kvs } = await this.#client.getAll().prefix(this.#prefix).exec();
+    const outcome = onListed(kvs.map(({ key, value }) => [key.toString(), value.toString()]));
+    report = ({ event }) => {
       this.#report(event);
     };
-    for (const event of early) this.#report(event);
+    // The list may hold what an early event tells of: it is not told twice.
+    const toldRevision = outcome === 'reported' ? BigInt(header.revision) : -1n;
+    for (const { event, revision } of early) if (BigInt(revision) > toldRevision) this.#report(event);
     this.#retryMs = RETRY_MS.first;
   }
 
@@ -92,6 +101,7 @@ export class EtcdWatch {
     this.#retry = setTimeout(() => {
       this.#open((pairs) => {
         this.#reconcile(pairs);
+        return 'reported';
       }).catch(async () => {
         await this.#drop();
         if (!this.#closed) this.#reopenLater();
