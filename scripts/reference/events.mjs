@@ -7,13 +7,14 @@ import { docOf, literal, nameOf, nodesOf, sourceFile } from './sources.mjs';
 /** Event name -> its fields, each with the text of its type. */
 function catalogue() {
   const file = sourceFile('events/catalogue.ts');
-  const aliases = new Map(
-    file.statements.filter(ts.isTypeAliasDeclaration).map((alias) => [alias.name.text, alias.type]),
-  );
+  const types = new Map([
+    ...file.statements.filter(ts.isTypeAliasDeclaration).map((alias) => [alias.name.text, alias.type]),
+    ...file.statements.filter(ts.isInterfaceDeclaration).map((node) => [node.name.text, node]),
+  ]);
   const events = new Map();
   const read = (type) => {
     if (ts.isUnionTypeNode(type)) type.types.forEach(read);
-    else if (ts.isTypeReferenceNode(type)) read(aliases.get(type.typeName.getText()));
+    else if (ts.isTypeReferenceNode(type)) read(types.get(type.typeName.getText()));
     else {
       const members = type.members.filter(ts.isPropertySignature);
       const names = members.find((member) => nameOf(member.name) === 'name').type;
@@ -24,9 +25,11 @@ function catalogue() {
         events.set(one.literal.text, fields);
     }
   };
-  read(aliases.get('AgentEvent'));
+  read(types.get('AgentEvent'));
   const interfaces = file.statements.filter(
-    (node) => ts.isInterfaceDeclaration(node) && ['InstalledImage', 'AgentInfo'].includes(node.name.text),
+    (node) =>
+      ts.isInterfaceDeclaration(node) &&
+      ['InstalledImage', 'AgentInfo', 'ServiceEndpoint'].includes(node.name.text),
   );
   return { events, interfaces };
 }
@@ -64,7 +67,7 @@ export function page() {
     table(
       ['delivery', 'meaning'],
       [
-        [code('anycast'), 'an entry of the stream `events_all`, which one of the managers takes'],
+        [code('anycast'), 'an entry of the stream `events`, which one of the managers takes'],
         [code('both'), 'that, and a message on the channel, which all of them hear'],
         [
           code('cached-broadcast'),

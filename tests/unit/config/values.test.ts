@@ -19,7 +19,7 @@ describe('values that may stand', () => {
     ['container', 'scratch-type = "hostfile"\nscratch-size = "4G"'],
     ['container', 'sandbox-type = "jail"\njail-args = [" -v "]'],
     ['container', 'kernel-uid = "work"\nkernel-gid = "work"'],
-    ['container', 'krunner-volumes = { "ubuntu20.04" = "v1" }'],
+    ['splenium.docker', 'runner-package = "/usr"\n[container]\nkrunner-volumes = { "ubuntu20.04" = "v1" }'],
     ['resource', 'affinity-policy = 0'],
     ['resource', 'allocation-order = []'],
     ['etcd', 'addr = ["a:2379", "b:2379"]'],
