@@ -49,6 +49,33 @@ export class Execution {
     return result;
   }
 
+  /** @throws KeyError for a kernel that is not here, RuntimeError for one that nobody can talk to now. */
+  async interrupt(kernelId: KernelId): Promise<void> {
+    const { registry, links } = this.#parts;
+    await links.of(registry.get(kernelId)).interrupt();
+  }
+
+  /** Null when the kernel has no answer. @throws as `interrupt`. */
+  async complete(
+    kernelId: KernelId,
+    text: string,
+    options: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<readonly unknown[] | null> {
+    const { registry, links } = this.#parts;
+    const link = links.of(registry.get(kernelId));
+    const { status, suggestions } = await link.complete(text, options, { signal });
+    return status === 'finished' ? suggestions : null;
+  }
+
+  /** When the runner began; null when it does not answer. @throws KeyError for a kernel that is not here. */
+  async ping(kernelId: KernelId, signal: AbortSignal): Promise<{ readonly startedAtSec: number } | null> {
+    const { registry, links } = this.#parts;
+    registry.get(kernelId);
+    const status = await links.find(kernelId)?.status({ signal });
+    return status ? { startedAtSec: status.startedAt } : null;
+  }
+
   async #timedOut(kernel: Kernel): Promise<void> {
     const { agentId, lifecycle, events } = this.#parts;
     const { id: kernelId, sessionId } = kernel;

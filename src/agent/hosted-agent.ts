@@ -1,7 +1,7 @@
-import type { FileListing, KernelBackend, KernelHandle } from '../backends/backend.js';
+import type { FileListing, KernelBackend } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
 import { within } from '../core/async.js';
-import { messageOf, RuntimeError } from '../core/errors.js';
+import { RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
@@ -22,17 +22,19 @@ import type {
 } from '../kernels/requests.js';
 import type { AgentResources, AgentUsage } from '../resources/index.js';
 import type { ExecutionResult } from '../runner/execution.js';
-import type { RunnerLink } from '../runner/link.js';
 import type { Agent, HardwareHealth, KernelCommit, ServiceStatus } from './agent.js';
 import { BackgroundTasks } from './background-tasks.js';
 import { BatchJobs } from './batch-jobs.js';
 import { BatchJournal } from './batch-journal.js';
+import { examine } from './examination.js';
 import { Execution } from './execution.js';
 import { ImagePulls } from './image-pulls.js';
 import { purgeImages } from './image-purges.js';
 import { ImagePushes } from './image-pushes.js';
 import { PortAudit } from './port-audit.js';
 import { type CommitSettings, KernelCommits } from './kernel-commits.js';
+import { KernelFiles } from './kernel-files.js';
+import { KernelServices } from './kernel-services.js';
 import type { PortPool } from './port-pool.js';
 import { RunnerLinks } from './runner-links.js';
 
@@ -69,10 +71,6 @@ export interface AgentNode {
   saveScalingGroup(agentId: AgentId, group: string): Promise<void>;
 }
 
-/** spec/rpc-functions.md 3.9.3. */
-const MAX_DOWNLOAD_BYTES = 1024 * 1024;
-/** Longest log text that one reply carries. */
-const MAX_LOG_BYTES = 8 * 1024 * 1024;
 const TERMINATED_WITH_AGENT = 'agent-termination';
 
 /** One agent: its kernels, ports, resources and everything that works on them. */
@@ -83,6 +81,8 @@ export class HostedAgent implements Agent {
   readonly #links: RunnerLinks;
   readonly #lifecycle: KernelLifecycle;
   readonly #execution: Execution;
+  readonly #services: KernelServices;
+  readonly #files: KernelFiles;
   readonly #batchJobs: BatchJobs;
   readonly #tasks: BackgroundTasks;
   readonly #pulls: ImagePulls;
@@ -125,6 +125,8 @@ export class HostedAgent implements Agent {
       links: this.#links,
       events,
     });
+    this.#services = new KernelServices({ registry, links: this.#links, logger });
+    this.#files = new KernelFiles({ registry, backend });
     this.#batchJobs = new BatchJobs({
       agentId,
       registry,
@@ -205,27 +207,11 @@ export class HostedAgent implements Agent {
   }
 
   examine(): readonly string[] {
-    const here = new Set<string>([...this.kernels].map(({ id }) => id));
-    const allocated = new Set(Object.keys(this.resourceUsage().kernels));
-    const holders = this.#parts.ports.holders();
-    // What a kernel holds goes back while it ends, so those that end are of no interest here.
-    const living = [...this.kernels].filter(({ termination }) => termination === null);
-    return [
-      ...[...allocated]
-        .filter((kernelId) => !here.has(kernelId))
-        .map((kernelId) => `devices are allocated to kernel ${kernelId}, which is not here`),
-      ...[...holders]
-        .filter(([, kernelId]) => !here.has(kernelId))
-        .map(([port, kernelId]) => `port ${String(port)} is held by kernel ${kernelId}, which is not here`),
-      ...living
-        .filter(({ id, allocation }) => allocation !== null && !allocated.has(id))
-        .map(({ id }) => `kernel ${id} uses devices that are not allocated to it`),
-      ...living.flatMap(({ id, ports }) =>
-        (ports?.booked ?? [])
-          .filter((port) => holders.get(port) !== id)
-          .map((port) => `kernel ${id} uses port ${String(port)}, which it does not hold`),
-      ),
-    ];
+    return examine({
+      kernels: this.kernels,
+      allocated: new Set(Object.keys(this.resourceUsage().kernels)),
+      holders: this.#parts.ports.holders(),
+    });
   }
 
   async updateScalingGroup(group: string): Promise<void> {
@@ -332,13 +318,8 @@ export class HostedAgent implements Agent {
     return this.kernels.find(kernelId)?.state.name === 'running';
   }
 
-  async pingKernel(
-    kernelId: KernelId,
-    signal: AbortSignal,
-  ): Promise<{ readonly startedAtSec: number } | null> {
-    this.kernels.get(kernelId);
-    const status = await this.#links.find(kernelId)?.status({ signal });
-    return status ? { startedAtSec: status.startedAt } : null;
+  pingKernel(kernelId: KernelId, signal: AbortSignal): ReturnType<Agent['pingKernel']> {
+    return this.#execution.ping(kernelId, signal);
   }
 
   syncKernelRegistry(known: Parameters<Agent['syncKernelRegistry']>[0]): Promise<void> {
@@ -371,88 +352,39 @@ export class HostedAgent implements Agent {
     return this.#batchJobs.start(batch);
   }
 
-  async interruptKernel(kernelId: KernelId): Promise<void> {
-    await this.#runner(kernelId).interrupt();
+  interruptKernel(kernelId: KernelId): Promise<void> {
+    return this.#execution.interrupt(kernelId);
   }
 
-  async complete(
-    kernelId: KernelId,
-    text: string,
-    options: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
-  ): Promise<readonly unknown[] | null> {
-    const { status, suggestions } = await this.#runner(kernelId).complete(text, options, { signal });
-    return status === 'finished' ? suggestions : null;
+  complete(...question: Parameters<Agent['complete']>): ReturnType<Agent['complete']> {
+    return this.#execution.complete(...question);
   }
 
-  async logs(kernelId: KernelId): Promise<string> {
-    const { handle } = this.kernels.get(kernelId);
-    if (!handle) return '';
-    const bytes = await this.#parts.backend.logs(handle, { maxBytes: MAX_LOG_BYTES });
-    return Buffer.from(bytes).toString('utf8');
+  logs(kernelId: KernelId): Promise<string> {
+    return this.#files.logs(kernelId);
   }
 
-  /** Never rejects because of the service: that is a `failed` result (spec/kernel-runner.md 3.11). */
-  async startService(
-    kernelId: KernelId,
-    service: string,
-    options: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
-  ): Promise<ServiceStatus> {
-    const kernel = this.kernels.get(kernelId);
-    if (kernel.request.config.internalData.blockServicePorts)
-      return { status: 'failed', error: 'operation blocked' };
-    const port = kernel.servicePorts.find(({ name }) => name === service);
-    const [first] = port?.containerPorts ?? [];
-    if (!port || first === undefined) return { status: 'failed', error: 'invalid service name' };
-    const { name, protocol, containerPorts } = port;
-    const request = { name, port: first, ports: containerPorts, protocol, options };
-    const link = this.#links.find(kernelId);
-    if (!link) return { status: 'failed', error: 'the kernel is not running' };
-    const { status, error } = await link.startService(request, { signal });
-    return status === 'failed' ? { status, error: error ?? 'the service did not start' } : { status };
+  startService(...service: Parameters<Agent['startService']>): Promise<ServiceStatus> {
+    return this.#services.start(...service);
   }
 
-  async shutdownService(kernelId: KernelId, service: string): Promise<void> {
-    try {
-      await this.#runner(kernelId).shutdownService(service);
-    } catch (error) {
-      this.#parts.logger.warn('service not shut down', { kernelId, service, error: messageOf(error) });
-    }
+  shutdownService(kernelId: KernelId, service: string): Promise<void> {
+    return this.#services.shutdown(kernelId, service);
   }
 
-  async uploadFile(kernelId: KernelId, path: string, data: Uint8Array): Promise<void> {
-    await this.#parts.backend.files.upload(this.#container(kernelId), path, data);
+  uploadFile(kernelId: KernelId, path: string, data: Uint8Array): Promise<void> {
+    return this.#files.upload(kernelId, path, data);
   }
 
-  async downloadFile(kernelId: KernelId, path: string): Promise<Uint8Array> {
-    const { files } = this.#parts.backend;
-    return files.downloadArchive(this.#container(kernelId), path, MAX_DOWNLOAD_BYTES);
+  downloadFile(kernelId: KernelId, path: string): Promise<Uint8Array> {
+    return this.#files.downloadArchive(kernelId, path);
   }
 
-  async downloadSingle(kernelId: KernelId, path: string): Promise<Uint8Array> {
-    const { files } = this.#parts.backend;
-    return files.downloadSingle(this.#container(kernelId), path, MAX_DOWNLOAD_BYTES);
+  downloadSingle(kernelId: KernelId, path: string): Promise<Uint8Array> {
+    return this.#files.downloadSingle(kernelId, path);
   }
 
-  async listFiles(kernelId: KernelId, path: string): Promise<FileListing> {
-    return this.#parts.backend.files.list(this.#container(kernelId), path);
-  }
-
-  /** @throws KeyError for a kernel that is not here, RuntimeError for one that nobody can talk to now. */
-  #runner(kernelId: KernelId): RunnerLink {
-    const { state } = this.kernels.get(kernelId);
-    const link = this.#links.find(kernelId);
-    if (link) return link;
-    throw new RuntimeError(`kernel ${kernelId} is ${state.name}: wait until it runs`, { retryable: true });
-  }
-
-  /** @throws KeyError for a kernel that is not here, RuntimeError for one without a container so far. */
-  #container(kernelId: KernelId): KernelHandle {
-    const { handle } = this.kernels.get(kernelId);
-    if (handle) return handle;
-    throw new RuntimeError(`kernel ${kernelId} has no container yet: wait until it runs`, {
-      retryable: true,
-    });
+  listFiles(kernelId: KernelId, path: string): Promise<FileListing> {
+    return this.#files.list(kernelId, path);
   }
 }

@@ -1,8 +1,9 @@
 import type { RunnerEndpoints } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
-import { isSpleniumError, messageOf, TimeoutError } from '../core/errors.js';
+import { isSpleniumError, messageOf, RuntimeError, TimeoutError } from '../core/errors.js';
 import type { KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
+import type { Kernel } from '../kernels/kernel.js';
 import type { KernelRunner, RunnerApp, RunnerConnector } from '../kernels/lifecycle/parts.js';
 import { RunnerLink } from '../runner/link.js';
 
@@ -36,6 +37,13 @@ export class RunnerLinks implements RunnerConnector {
   /** Undefined while there is no runner to talk to: the kernel is unknown, or its container is being replaced. */
   find(kernelId: KernelId): RunnerLink | undefined {
     return this.#links.get(kernelId);
+  }
+
+  /** @throws RuntimeError for a kernel that nobody can talk to now. */
+  of({ id, state }: Pick<Kernel, 'id' | 'state'>): RunnerLink {
+    const link = this.#links.get(id);
+    if (link) return link;
+    throw new RuntimeError(`kernel ${id} is ${state.name}: wait until it runs`, { retryable: true });
   }
 
   async close(): Promise<void> {
