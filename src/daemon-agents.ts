@@ -82,6 +82,8 @@ export interface AgentParts {
   readonly state: StateDirectory;
   readonly backend: KernelBackend;
   readonly resources: NodeResources;
+  /** What each agent's view of the shared configuration reads: follows `update_scaling_group` at once. */
+  readonly groups: Map<AgentId, string>;
   readonly installedImages: InstalledImages;
   readonly events: EventSink;
   /** Null with the local event bus. */
@@ -96,13 +98,14 @@ export interface AgentParts {
 
 /** How the runtime makes one agent out of the node's parts. */
 export function agentFactory(parts: AgentParts): AgentFactory {
-  const { agent, config, hosts, state, backend, resources, events, redis, logger, metrics } = parts;
+  const { agent, config, hosts, state, backend, resources, groups, events, redis, logger, metrics } = parts;
   const { initPollingAttempts, initPollingTimeoutMs, initTimeoutMs } = agent.config.kernelLifecycles;
   const node: AgentNode = {
     hardwareInfo: () => resources.hardwareInfo(),
     gpuAllocMap: (agentId) => resources.gpuAllocMap(agentId),
     saveScalingGroup: async (agentId, group) => {
       if (config.file !== null) await updateScalingGroup(config.file, agentId, group);
+      groups.set(agentId, group);
     },
   };
   return {

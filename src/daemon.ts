@@ -117,9 +117,10 @@ export class Daemon {
     if (http) parts.defer('HTTP service', () => http.close());
     const store = await openKeyValueStore(local, state.layout.root, logger);
     parts.defer('key-value store', () => store.close());
+    const groups = new Map(agents.map(({ id, config }) => [id, config.scalingGroup]));
     const views = agents.map(({ id, config }) => ({
       id,
-      view: viewOf(store, local, id, () => config.scalingGroup),
+      view: viewOf(store, local, id, () => groups.get(id) ?? config.scalingGroup),
     }));
     const nodeView = views[0]?.view ?? viewOf(store, local, 'none', () => 'default');
     const { config, warnings } = await wait.until('shared configuration in etcd', () =>
@@ -188,6 +189,7 @@ export class Daemon {
           resources,
           installedImages,
           starts,
+          groups,
           events,
           redis,
           publicKey: keys?.publicKey ?? null,
