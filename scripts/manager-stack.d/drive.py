@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 import asyncpg
+from ai.backend.client.output.fields import agent_fields, session_fields
 from ai.backend.client.session import AsyncSession
 
 IMAGE = "localhost/test/python:3.11-debian"
@@ -73,6 +74,12 @@ class Manager:
         query = "SELECT id, status, result, status_info, status_data FROM sessions WHERE name = $1 ORDER BY created_at DESC"
         return await self.database.fetchrow(query, name)
 
+    async def listed_status(self, name):
+        """What the client shows of the newest session of that name."""
+        fields = [session_fields["name"], session_fields["status"]]
+        page = await self.api.ComputeSession.paginated_list(fields=fields, filter=f'name == "{name}"', order="-created_at")
+        return page.items[0]["status"] if page.items else None
+
     async def kernels(self, session_id):
         query = "SELECT id, agent, status, container_id, cluster_hostname, occupied_slots FROM kernels WHERE session_id = $1"
         return await self.database.fetch(query, session_id)
@@ -129,11 +136,16 @@ class Manager:
 
 
 async def agents_alive(manager):
-    """Both agents are there with slots, their address and their public key."""
+    """Both agents are there with slots, their address and their public key; the client lists them for an administrator."""
     for row in await manager.agents_in("ALIVE"):
         slots = json.loads(row["available_slots"])
         assert float(slots["cpu"]) >= 1 and float(slots["mem"]) > 0, slots
         assert row["addr"].startswith("tcp://") and len(row["public_key"]) == 40, row
+    fields = [agent_fields["id"], agent_fields["status"], agent_fields["available_slots"]]
+    listed = {item["id"]: item for item in (await manager.api.Agent.paginated_list(fields=fields)).items}
+    for agent in manager.agents:
+        assert listed[agent]["status"] == "ALIVE", listed
+        assert float(json.loads(listed[agent]["available_slots"])["cpu"]) >= 1, listed
 
 
 async def interactive(manager):
@@ -150,7 +162,9 @@ async def interactive(manager):
         await session.upload([Path(folder) / "numbers.csv"], basedir=folder)
     assert "numbers.csv" in str((await session.list_files("."))["files"])
     assert (await manager.run(session, "print(open('numbers.csv').read())")).strip() == "1,2,3"
+    assert await manager.listed_status(name) == "RUNNING"
     await manager.end(name, session)
+    assert await manager.listed_status(name) == "TERMINATED"
 
 
 async def batch(manager):
