@@ -15,7 +15,7 @@ const BACKEND = 'backends/backend.ts';
 
 /**
  * Who may import whom: a folder or file of src -> the folders and files it may import besides its own. Everything
- * under src has exactly one row; nothing may import main.ts, daemon*.ts or index.ts without a row saying so.
+ * under src has exactly one row; nothing may import main.ts, daemon or index.ts without a row saying so.
  */
 export const LAYERS = {
   core: [],
@@ -50,9 +50,9 @@ export const LAYERS = {
     'callosum/transport/keys.ts',
     'callosum/transport/certificates.ts',
   ],
-  'daemon*.ts': '*',
+  daemon: '*',
   'index.ts': '*',
-  'main.ts': ['core', 'cli', 'daemon-run.ts'],
+  'main.ts': ['core', 'cli', 'daemon/run.ts'],
 };
 
 /** Rows with '*' import everything but these. */
@@ -86,8 +86,7 @@ const filesOf = (src, place) => `${src}/${place}${isFile(place) ? '' : '/**/*.ts
 function checkEveryPlaceHasRow(src) {
   if (!existsSync(join(root, src))) return;
   const rows = Object.keys(LAYERS);
-  const known = (place) =>
-    rows.some((row) => (row.includes('*') ? /^daemon[\w-]*\.ts$/.test(place) : covers(row, place)));
+  const known = (place) => rows.some((row) => covers(row, place));
   const visit = (folder) => {
     for (const entry of readdirSync(join(root, src, folder), { withFileTypes: true })) {
       const place = folder === '' ? entry.name : `${folder}/${entry.name}`;
@@ -102,13 +101,9 @@ function checkEveryPlaceHasRow(src) {
 
 /** One zone a row. `except` names what may be imported, the row's own folder included. */
 function layerRule(src) {
-  const all = Object.keys(LAYERS).filter((row) => !row.includes('*'));
-  const daemonFiles = existsSync(join(root, src))
-    ? readdirSync(join(root, src)).filter((name) => /^daemon[\w-]*\.ts$/.test(name))
-    : [];
+  const all = Object.keys(LAYERS);
   const zones = Object.entries(LAYERS).map(([row, allowed]) => {
-    const except =
-      allowed === '*' ? [...all.filter((other) => !TOP.includes(other)), ...daemonFiles] : [...allowed, row];
+    const except = allowed === '*' ? all.filter((other) => !TOP.includes(other)) : [...allowed, row];
     const words = allowed === '*' ? `everything but ${TOP.join(' and ')}` : allowed.join(', ') || 'nothing';
     return {
       target: `./${src}/${row}`,

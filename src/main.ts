@@ -2,7 +2,7 @@
 import { homedir } from 'node:os';
 import type { CliContext } from './cli/context.js';
 import { runCli } from './cli/program.js';
-import { deviceProblems, runDaemon } from './daemon-run.js';
+import { deviceProblems, runDaemon } from './daemon/run.js';
 
 /** The only file with signal handlers and an exit code. */
 const stopping = new AbortController();

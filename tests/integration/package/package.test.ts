@@ -128,7 +128,7 @@ test('a class is the same whichever entry it comes from', async () => {
 
 test('what is not an entry cannot be imported; package.json can be read', async () => {
   const { out } = await node(`
-    const refused = await import('splenium/dist/daemon.js').catch(({ code }) => code);
+    const refused = await import('splenium/dist/daemon/daemon.js').catch(({ code }) => code);
     const { default: { name } } = await import('splenium/package.json', { with: { type: 'json' } });
     console.log(refused, name);
   `);

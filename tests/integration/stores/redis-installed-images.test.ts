@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { InstalledImages } from '../../../src/agent/installed-images.js';
 import { parseAgentId } from '../../../src/core/ids.js';
-import { ImageNews } from '../../../src/daemon-images.js';
+import { ImageNews } from '../../../src/daemon/images.js';
 import { RedisConnections } from '../../../src/stores/redis-connections.js';
 import { FaultyBackend } from '../../support/faulty-backend.js';
 import { eventually } from '../../support/eventually.js';

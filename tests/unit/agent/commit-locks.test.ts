@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CommitLocks } from '../../../src/agent/commit-locks.js';
 import { parseAgentId, parseKernelId } from '../../../src/core/ids.js';
-import { lockHolders } from '../../../src/daemon-reports.js';
+import { lockHolders } from '../../../src/daemon/reports.js';
 import { identifyProcess } from '../../../src/runtime/process-identity.js';
 import { RecordedLog } from '../../support/recorded-log.js';
 

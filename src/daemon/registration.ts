@@ -1,10 +1,10 @@
-import type { Clock } from './core/clock.js';
-import { messageOf } from './core/errors.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import { type GaugeSeries, gaugeSeries, type Metrics } from './core/metrics.js';
-import type { AgentEtcdView } from './stores/agent-etcd-view.js';
-import { STORE_UP } from './stores/store-up.js';
+import type { Clock } from '../core/clock.js';
+import { messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import { type GaugeSeries, gaugeSeries, type Metrics } from '../core/metrics.js';
+import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
+import { STORE_UP } from '../stores/store-up.js';
 
 export type NodeStatus = 'starting' | 'running';
 

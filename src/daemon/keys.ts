@@ -6,10 +6,10 @@ import {
   readPublicKeyFile,
   readSecretKeyFile,
   writeKeyFiles,
-} from './callosum/index.js';
-import type { DaemonConfig } from './config/index.js';
-import { hasCode } from './core/errors.js';
-import type { Logger } from './core/logger.js';
+} from '../callosum/index.js';
+import type { DaemonConfig } from '../config/index.js';
+import { hasCode } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
 
 /** The CURVE side of a daemon that has keys: its own pair and everybody whom it lets in. */
 export interface DaemonKeys {

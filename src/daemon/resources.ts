@@ -1,7 +1,7 @@
-import type { AgentConfig, ConfigProblem, DaemonConfig, DummyConfig } from './config/index.js';
-import { messageOf } from './core/errors.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
+import type { AgentConfig, ConfigProblem, DaemonConfig, DummyConfig } from '../config/index.js';
+import { messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
 import {
   CpuPlugin,
   type DevicePlugin,
@@ -12,7 +12,7 @@ import {
   mockPluginOf,
   NodeResources,
   parseOvercommitFactor,
-} from './resources/index.js';
+} from '../resources/index.js';
 
 /** The node's ledger of devices as the configuration wants it shared. */
 export async function createNodeResources(options: {

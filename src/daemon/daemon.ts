@@ -1,41 +1,41 @@
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
-import { verifyCurveRefusesStrangers } from './callosum/index.js';
+import { verifyCurveRefusesStrangers } from '../callosum/index.js';
 import {
   createDirectories,
   type DaemonConfig,
   formatProblems,
   type LoadedConfig,
   loadDummyConfig,
-} from './config/index.js';
-import { InstalledImages } from './agent/installed-images.js';
-import { systemClock } from './core/clock.js';
-import { DisposalStack } from './core/disposal.js';
-import { messageOf } from './core/errors.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import { agentFactory, hostsOf, identifyAgents } from './daemon-agents.js';
-import { openBackend, refuseUnbuiltBackend } from './daemon-backends.js';
-import { loadDaemonKeys, operatorPublicKey } from './daemon-keys.js';
-import { createNodeResources } from './daemon-resources.js';
-import { type HealthSources, nodeHealth, openHttpServer } from './daemon-health.js';
-import { identifyNode } from './daemon-identity.js';
-import { openContainerEndpoints, openSnapshotSocket } from './daemon-local.js';
-import { Registration } from './daemon-registration.js';
-import { startAbuseReports } from './daemon-reports.js';
-import { openRpcServer } from './daemon-rpc.js';
-import { openSurroundings } from './daemon-surroundings.js';
-import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './daemon-stores.js';
-import { StoreWait } from './daemon-store-wait.js';
-import { AggregateKernelRegistry } from './kernels/aggregate-kernel-registry.js';
-import { StartGate } from './kernels/lifecycle/start-gate.js';
-import type { PrometheusMetrics } from './observe/index.js';
-import type { NodeResources } from './resources/index.js';
-import type { AgentRPCServer } from './rpc/server.js';
-import { AgentRuntime } from './runtime/agent-runtime.js';
-import { StateDirectory } from './runtime/state-directory.js';
-import { AgentEtcdView } from './stores/agent-etcd-view.js';
-import type { KeyValueStore } from './stores/key-value-store.js';
+} from '../config/index.js';
+import { InstalledImages } from '../agent/installed-images.js';
+import { systemClock } from '../core/clock.js';
+import { DisposalStack } from '../core/disposal.js';
+import { messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import { agentFactory, hostsOf, identifyAgents } from './agents.js';
+import { openBackend, refuseUnbuiltBackend } from './backends.js';
+import { loadDaemonKeys, operatorPublicKey } from './keys.js';
+import { createNodeResources } from './resources.js';
+import { type HealthSources, nodeHealth, openHttpServer } from './health.js';
+import { identifyNode } from './identity.js';
+import { openContainerEndpoints, openSnapshotSocket } from './local.js';
+import { Registration } from './registration.js';
+import { startAbuseReports } from './reports.js';
+import { openRpcServer } from './rpc.js';
+import { openSurroundings } from './surroundings.js';
+import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './stores.js';
+import { StoreWait } from './store-wait.js';
+import { AggregateKernelRegistry } from '../kernels/aggregate-kernel-registry.js';
+import { StartGate } from '../kernels/lifecycle/start-gate.js';
+import type { PrometheusMetrics } from '../observe/index.js';
+import type { NodeResources } from '../resources/index.js';
+import type { AgentRPCServer } from '../rpc/server.js';
+import { AgentRuntime } from '../runtime/agent-runtime.js';
+import { StateDirectory } from '../runtime/state-directory.js';
+import { AgentEtcdView } from '../stores/agent-etcd-view.js';
+import type { KeyValueStore } from '../stores/key-value-store.js';
 
 export interface DaemonOptions {
   readonly loaded: LoadedConfig;

@@ -1,16 +1,16 @@
 import { dirname, join } from 'node:path';
-import type { KernelBackend } from './backends/backend.js';
-import { DockerBackend, type DistroCache } from './backends/docker/index.js';
-import { DummyBackend, DummyContainers, type ServeRunner } from './backends/dummy/index.js';
-import { ProcessBackend } from './backends/process/index.js';
-import { ConfigError, type DaemonConfig, type DummyConfig } from './config/index.js';
-import { systemClock } from './core/clock.js';
-import { InvariantError } from './core/errors.js';
-import type { Logger } from './core/logger.js';
-import { agentSocketsOf } from './daemon-local.js';
-import { FakeRunner } from './kernel-runner/fake-runner.js';
-import type { RedisConnections } from './stores/redis-connections.js';
-import { RedisImageDistros } from './stores/redis-image-distros.js';
+import type { KernelBackend } from '../backends/backend.js';
+import { DockerBackend, type DistroCache } from '../backends/docker/index.js';
+import { DummyBackend, DummyContainers, type ServeRunner } from '../backends/dummy/index.js';
+import { ProcessBackend } from '../backends/process/index.js';
+import { ConfigError, type DaemonConfig, type DummyConfig } from '../config/index.js';
+import { systemClock } from '../core/clock.js';
+import { InvariantError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { agentSocketsOf } from './local.js';
+import { FakeRunner } from '../kernel-runner/fake-runner.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
+import { RedisImageDistros } from '../stores/redis-image-distros.js';
 
 /** What the configuration may ask for and this release does not have. @throws ConfigError */
 export function refuseUnbuiltBackend(config: DaemonConfig): void {

@@ -1,16 +1,16 @@
-import { VolumeMounts } from './agent/volume-mounts.js';
-import { VolumeRequests } from './agent/volume-requests.js';
-import { createCodec } from './codec/index.js';
-import type { DaemonConfig } from './config/index.js';
-import { systemClock } from './core/clock.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import type { Metrics } from './core/metrics.js';
-import type { EventSink } from './events/catalogue.js';
-import { parseVolumeRequest } from './events/volume-requests.js';
-import type { AgentEtcdView } from './stores/agent-etcd-view.js';
-import type { RedisConnections } from './stores/redis-connections.js';
-import { RedisSubscriber } from './stores/redis-subscriber.js';
+import { VolumeMounts } from '../agent/volume-mounts.js';
+import { VolumeRequests } from '../agent/volume-requests.js';
+import { createCodec } from '../codec/index.js';
+import type { DaemonConfig } from '../config/index.js';
+import { systemClock } from '../core/clock.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import type { EventSink } from '../events/catalogue.js';
+import { parseVolumeRequest } from '../events/volume-requests.js';
+import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
+import { RedisSubscriber } from '../stores/redis-subscriber.js';
 
 const CHANNEL = 'events_all';
 /** Where etcd says nothing (spec/events-and-stores.md 1.4, row 12). */

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import { identifyNode } from '../../src/daemon-identity.js';
-import { silentLogger } from '../../src/core/logger.js';
+import { identifyNode } from '../../../src/daemon/identity.js';
+import { silentLogger } from '../../../src/core/logger.js';
 
 const AWS: Readonly<Record<string, string>> = {
   '/latest/meta-data/': 'ami-id\ninstance-id\n',

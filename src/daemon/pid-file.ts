@@ -1,5 +1,5 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { hasCode, messageOf, RuntimeError } from './core/errors.js';
+import { hasCode, messageOf, RuntimeError } from '../core/errors.js';
 
 /**
  * Writes this process's id to a file, for service managers that want it. Written once the state directory is ours, so

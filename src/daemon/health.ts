@@ -1,14 +1,14 @@
-import type { DaemonConfig } from './config/index.js';
+import type { DaemonConfig } from '../config/index.js';
 import { readFile } from 'node:fs/promises';
-import { systemClock } from './core/clock.js';
-import type { Logger } from './core/logger.js';
-import { VERSION } from './core/version.js';
-import type { BackendProbe } from './daemon-backend-probe.js';
-import type { Registration } from './daemon-registration.js';
-import type { StoreWait } from './daemon-store-wait.js';
-import { httpMetrics, HttpServer, ProcessMetrics, type PrometheusMetrics } from './observe/index.js';
-import type { HealthCheck, NodeHealth } from './rpc/node-services.js';
-import type { RedisConnections, RedisRole } from './stores/redis-connections.js';
+import { systemClock } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import { VERSION } from '../core/version.js';
+import type { BackendProbe } from './backend-probe.js';
+import type { Registration } from './registration.js';
+import type { StoreWait } from './store-wait.js';
+import { httpMetrics, HttpServer, ProcessMetrics, type PrometheusMetrics } from '../observe/index.js';
+import type { HealthCheck, NodeHealth } from '../rpc/node-services.js';
+import type { RedisConnections, RedisRole } from '../stores/redis-connections.js';
 
 /** What the health of a node is read from; parts are entered as the start opens them. */
 export interface HealthSources {

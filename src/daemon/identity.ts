@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
-import { type DaemonConfig, detectCloud, detectInstance, type InstanceIdentity } from './config/index.js';
-import type { Logger } from './core/logger.js';
+import { type DaemonConfig, detectCloud, detectInstance, type InstanceIdentity } from '../config/index.js';
+import type { Logger } from '../core/logger.js';
 
 export interface NodeIdentity extends InstanceIdentity {
   /** What the cloud calls this machine's own address; null outside of one. */

@@ -1,6 +1,6 @@
-import { diffConfig, formatProblems, type LoadedConfig } from './config/index.js';
-import { hasCode, messageOf } from './core/errors.js';
-import type { AdjustableLogger } from './observe/index.js';
+import { diffConfig, formatProblems, type LoadedConfig } from '../config/index.js';
+import { hasCode, messageOf } from '../core/errors.js';
+import type { AdjustableLogger } from '../observe/index.js';
 
 /** Keys that a running daemon takes over from the file; every other one needs a restart. */
 const RELOADED: ReadonlySet<string> = new Set(['logging.level']);

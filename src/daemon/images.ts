@@ -1,10 +1,10 @@
-import type { InstalledImages } from './agent/installed-images.js';
-import { messageOf } from './core/errors.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import type { EventSink } from './events/catalogue.js';
-import type { RedisConnections } from './stores/redis-connections.js';
-import { RedisInstalledImages } from './stores/redis-installed-images.js';
+import type { InstalledImages } from '../agent/installed-images.js';
+import { messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { EventSink } from '../events/catalogue.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
+import { RedisInstalledImages } from '../stores/redis-installed-images.js';
 
 interface ImageNewsParts {
   readonly agentId: AgentId;

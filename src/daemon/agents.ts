@@ -1,11 +1,11 @@
 import { lookup } from 'node:dns/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { type AgentNode, HostedAgent } from './agent/hosted-agent.js';
-import { Heartbeat } from './agent/heartbeat.js';
-import type { InstalledImages } from './agent/installed-images.js';
-import { PortPool } from './agent/port-pool.js';
-import type { KernelBackend } from './backends/backend.js';
+import { type AgentNode, HostedAgent } from '../agent/hosted-agent.js';
+import { Heartbeat } from '../agent/heartbeat.js';
+import type { InstalledImages } from '../agent/installed-images.js';
+import { PortPool } from '../agent/port-pool.js';
+import type { KernelBackend } from '../backends/backend.js';
 import {
   type AgentConfig,
   type DaemonConfig,
@@ -13,26 +13,26 @@ import {
   detectHosts,
   reportedAddresses,
   updateScalingGroup,
-} from './config/index.js';
-import { localAddresses } from './config/identity.js';
-import { systemClock } from './core/clock.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import type { Metrics } from './core/metrics.js';
-import { SPOKEN_VERSION } from './core/version.js';
-import { ImageNews } from './daemon-images.js';
-import { startAgentLoops } from './daemon-agent-loops.js';
-import { lockHolders, startCommitReports } from './daemon-reports.js';
-import { startStatistics } from './daemon-statistics.js';
-import type { NodeIdentity } from './daemon-identity.js';
-import type { AgentInfo, EventSink } from './events/catalogue.js';
-import type { StartGate } from './kernels/lifecycle/start-gate.js';
-import type { NodeResources } from './resources/index.js';
-import type { AgentFactory } from './runtime/agent-runtime.js';
-import type { AgentEtcdView } from './stores/agent-etcd-view.js';
-import type { StateDirectory } from './runtime/state-directory.js';
-import { RedisContainerLogs } from './stores/redis-container-logs.js';
-import type { RedisConnections } from './stores/redis-connections.js';
+} from '../config/index.js';
+import { localAddresses } from '../config/identity.js';
+import { systemClock } from '../core/clock.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import { SPOKEN_VERSION } from '../core/version.js';
+import { ImageNews } from './images.js';
+import { startAgentLoops } from './agent-loops.js';
+import { lockHolders, startCommitReports } from './reports.js';
+import { startStatistics } from './statistics.js';
+import type { NodeIdentity } from './identity.js';
+import type { AgentInfo, EventSink } from '../events/catalogue.js';
+import type { StartGate } from '../kernels/lifecycle/start-gate.js';
+import type { NodeResources } from '../resources/index.js';
+import type { AgentFactory } from '../runtime/agent-runtime.js';
+import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
+import type { StateDirectory } from '../runtime/state-directory.js';
+import { RedisContainerLogs } from '../stores/redis-container-logs.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
 
 export interface IdentifiedAgent {
   readonly id: AgentId;

@@ -1,14 +1,14 @@
-import type { HostedAgent } from './agent/hosted-agent.js';
-import type { AgentConfig, DaemonConfig } from './config/index.js';
-import { systemClock } from './core/clock.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import type { Metrics } from './core/metrics.js';
-import type { EventSink } from './events/catalogue.js';
-import { findOrphans } from './kernels/orphans.js';
-import { Rounds } from './stats/index.js';
-import type { RedisConnections } from './stores/redis-connections.js';
-import { RedisKernelPresence } from './stores/redis-kernel-presence.js';
+import type { HostedAgent } from '../agent/hosted-agent.js';
+import type { AgentConfig, DaemonConfig } from '../config/index.js';
+import { systemClock } from '../core/clock.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import type { EventSink } from '../events/catalogue.js';
+import { findOrphans } from '../kernels/orphans.js';
+import { Rounds } from '../stats/index.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
+import { RedisKernelPresence } from '../stores/redis-kernel-presence.js';
 
 interface LoopParts {
   readonly config: DaemonConfig;

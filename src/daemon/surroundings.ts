@@ -1,16 +1,16 @@
-import type { KernelBackend } from './backends/backend.js';
-import type { DaemonConfig } from './config/index.js';
-import { messageOf } from './core/errors.js';
-import type { Logger } from './core/logger.js';
-import type { Metrics } from './core/metrics.js';
-import { BackendProbe } from './daemon-backend-probe.js';
-import { openServiceDiscovery } from './daemon-discovery.js';
-import type { HealthSources } from './daemon-health.js';
-import { openVolumeRequests } from './daemon-volumes.js';
-import type { EventSink } from './events/catalogue.js';
-import type { AgentRuntime } from './runtime/agent-runtime.js';
-import type { AgentEtcdView } from './stores/agent-etcd-view.js';
-import type { RedisConnections } from './stores/redis-connections.js';
+import type { KernelBackend } from '../backends/backend.js';
+import type { DaemonConfig } from '../config/index.js';
+import { messageOf } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import { BackendProbe } from './backend-probe.js';
+import { openServiceDiscovery } from './discovery.js';
+import type { HealthSources } from './health.js';
+import { openVolumeRequests } from './volumes.js';
+import type { EventSink } from '../events/catalogue.js';
+import type { AgentRuntime } from '../runtime/agent-runtime.js';
+import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
 
 /** What this process exchanges with its surroundings besides calls and events of kernels, until it is closed. */
 export function openSurroundings(parts: {

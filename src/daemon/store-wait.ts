@@ -1,8 +1,8 @@
-import { within } from './core/async.js';
-import type { Clock } from './core/clock.js';
-import { isSpleniumError, messageOf } from './core/errors.js';
-import type { Logger } from './core/logger.js';
-import { StoreUnavailableError } from './stores/errors.js';
+import { within } from '../core/async.js';
+import type { Clock } from '../core/clock.js';
+import { isSpleniumError, messageOf } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { StoreUnavailableError } from '../stores/errors.js';
 
 interface StoreWaitParts {
   /** Ends the waiting: the daemon is told to stop. */

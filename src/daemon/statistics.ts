@@ -1,13 +1,13 @@
 import { readFile, statfs } from 'node:fs/promises';
-import type { KernelBackend } from './backends/backend.js';
-import { createCodec } from './codec/index.js';
-import type { AgentConfig, DaemonConfig, MetricSchedule } from './config/index.js';
-import { systemClock } from './core/clock.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import type { Metrics } from './core/metrics.js';
-import type { KernelRegistry } from './kernels/kernel-registry.js';
-import type { NodeResources } from './resources/index.js';
+import type { KernelBackend } from '../backends/backend.js';
+import { createCodec } from '../codec/index.js';
+import type { AgentConfig, DaemonConfig, MetricSchedule } from '../config/index.js';
+import { systemClock } from '../core/clock.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import type { KernelRegistry } from '../kernels/kernel-registry.js';
+import type { NodeResources } from '../resources/index.js';
 import {
   DiskUsage,
   type KernelSources,
@@ -18,9 +18,9 @@ import {
   Rounds,
   slotMetadata,
   UtilizationGauges,
-} from './stats/index.js';
-import type { RedisConnections } from './stores/redis-connections.js';
-import { RedisStatistics, type StatisticsLifetimes } from './stores/redis-statistics.js';
+} from '../stats/index.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
+import { RedisStatistics, type StatisticsLifetimes } from '../stores/redis-statistics.js';
 
 interface StatisticsParts {
   readonly config: DaemonConfig;

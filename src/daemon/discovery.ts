@@ -1,20 +1,20 @@
 import { createHash } from 'node:crypto';
-import type { DaemonConfig } from './config/index.js';
-import { systemClock } from './core/clock.js';
-import { messageOf } from './core/errors.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import { VERSION } from './core/version.js';
-import type { EventSink } from './events/catalogue.js';
-import { Rounds } from './stats/index.js';
-import type { AgentEtcdView } from './stores/agent-etcd-view.js';
-import type { RedisConnections } from './stores/redis-connections.js';
+import type { DaemonConfig } from '../config/index.js';
+import { systemClock } from '../core/clock.js';
+import { messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import { VERSION } from '../core/version.js';
+import type { EventSink } from '../events/catalogue.js';
+import { Rounds } from '../stats/index.js';
+import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
+import type { RedisConnections } from '../stores/redis-connections.js';
 import {
   EtcdServiceRecords,
   RedisServiceRecords,
   type ServiceRecord,
   type ServiceRecords,
-} from './stores/service-records.js';
+} from '../stores/service-records.js';
 
 /** spec/events-and-stores.md 8.1 */
 const REFRESH_MS = 60_000;

@@ -1,21 +1,21 @@
 import { join } from 'node:path';
-import { AgentSocket } from './agent-socket/agent-socket.js';
-import { ContainerPids } from './agent-socket/container-pids.js';
-import type { KernelBackend } from './backends/backend.js';
-import type { DaemonConfig } from './config/index.js';
-import type { DisposalStack } from './core/disposal.js';
-import { messageOf } from './core/errors.js';
-import type { Logger } from './core/logger.js';
-import type { IdentifiedAgent } from './daemon-agents.js';
-import type { AggregateKernelRegistry } from './kernels/aggregate-kernel-registry.js';
-import type { Kernel } from './kernels/kernel.js';
-import { scratchPaths } from './kernels/lifecycle/plan-mounts.js';
-import { readEnvironment } from './metadata/environment-file.js';
-import { MetadataServer } from './metadata/metadata-server.js';
-import { SnapshotSocket } from './observe/index.js';
-import type { AgentRuntime } from './runtime/agent-runtime.js';
-import { snapshotText } from './runtime/snapshot.js';
-import type { StateDirectory } from './runtime/state-directory.js';
+import { AgentSocket } from '../agent-socket/agent-socket.js';
+import { ContainerPids } from '../agent-socket/container-pids.js';
+import type { KernelBackend } from '../backends/backend.js';
+import type { DaemonConfig } from '../config/index.js';
+import type { DisposalStack } from '../core/disposal.js';
+import { messageOf } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { IdentifiedAgent } from './agents.js';
+import type { AggregateKernelRegistry } from '../kernels/aggregate-kernel-registry.js';
+import type { Kernel } from '../kernels/kernel.js';
+import { scratchPaths } from '../kernels/lifecycle/plan-mounts.js';
+import { readEnvironment } from '../metadata/environment-file.js';
+import { MetadataServer } from '../metadata/metadata-server.js';
+import { SnapshotSocket } from '../observe/index.js';
+import type { AgentRuntime } from '../runtime/agent-runtime.js';
+import { snapshotText } from '../runtime/snapshot.js';
+import type { StateDirectory } from '../runtime/state-directory.js';
 
 const SNAPSHOT_SOCKET = 'agent-registry-snapshot.sock';
 

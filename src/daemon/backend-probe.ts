@@ -1,10 +1,10 @@
-import type { KernelBackend } from './backends/backend.js';
-import { within } from './core/async.js';
-import { systemClock } from './core/clock.js';
-import { messageOf } from './core/errors.js';
-import type { AgentId } from './core/ids.js';
-import type { Logger } from './core/logger.js';
-import { Rounds } from './stats/index.js';
+import type { KernelBackend } from '../backends/backend.js';
+import { within } from '../core/async.js';
+import { systemClock } from '../core/clock.js';
+import { messageOf } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
+import type { Logger } from '../core/logger.js';
+import { Rounds } from '../stats/index.js';
 
 /** spec/release-25.17.1.md, health probe */
 const INTERVAL_MS = 60_000;

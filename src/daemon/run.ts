@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
-import { formatProblems, type LoadedConfig, loadConfig } from './config/index.js';
-import { messageOf } from './core/errors.js';
-import { writePidFile } from './daemon-pid-file.js';
-import { reloadConfig } from './daemon-reload.js';
+import { formatProblems, type LoadedConfig, loadConfig } from '../config/index.js';
+import { messageOf } from '../core/errors.js';
+import { writePidFile } from './pid-file.js';
+import { reloadConfig } from './reload.js';
 import { Daemon } from './daemon.js';
-import { createLogger, PrometheusMetrics } from './observe/index.js';
+import { createLogger, PrometheusMetrics } from '../observe/index.js';
 
-export { deviceProblems } from './daemon-resources.js';
+export { deviceProblems } from './resources.js';
 
 export interface DaemonRun {
   readonly configPath: string | undefined;
@@ -62,7 +62,7 @@ export async function runDaemon(run: DaemonRun): Promise<void> {
   try {
     daemon = await Daemon.open({
       loaded,
-      runnerPath: fileURLToPath(new URL('./kernel-runner.mjs', import.meta.url)),
+      runnerPath: fileURLToPath(new URL('../kernel-runner.mjs', import.meta.url)),
       env: run.env,
       cwd: run.cwd,
       logger,

@@ -1,14 +1,14 @@
-import { type DaemonConfig, type DetectedHosts, formatHostPort } from './config/index.js';
-import { isSpleniumError, messageOf, RuntimeError } from './core/errors.js';
-import type { Logger } from './core/logger.js';
-import type { Metrics } from './core/metrics.js';
-import type { DaemonKeys } from './daemon-keys.js';
-import type { EventSink } from './events/catalogue.js';
-import type { NodeResources } from './resources/index.js';
-import { Dispatcher } from './rpc/dispatcher.js';
-import type { Examination, NodeHealth } from './rpc/node-services.js';
-import { AgentRPCServer } from './rpc/server.js';
-import type { AgentRuntime } from './runtime/agent-runtime.js';
+import { type DaemonConfig, type DetectedHosts, formatHostPort } from '../config/index.js';
+import { isSpleniumError, messageOf, RuntimeError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import type { Metrics } from '../core/metrics.js';
+import type { DaemonKeys } from './keys.js';
+import type { EventSink } from '../events/catalogue.js';
+import type { NodeResources } from '../resources/index.js';
+import { Dispatcher } from '../rpc/dispatcher.js';
+import type { Examination, NodeHealth } from '../rpc/node-services.js';
+import { AgentRPCServer } from '../rpc/server.js';
+import type { AgentRuntime } from '../runtime/agent-runtime.js';
 
 /**
  * Opens the node's RPC socket in front of its agents.
