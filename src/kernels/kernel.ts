@@ -49,6 +49,11 @@ type ChangeableFacts = Omit<KernelFacts, 'agentId' | 'state' | 'createdAtMs' | '
  * own queue, but for the request to terminate, which takes effect at once.
  */
 export class Kernel {
+  /**
+   * The creation of a container has failed, and nobody knows whether there is one: its answer may have been lost. Not
+   * kept in the journal, as a recovery looks for containers anyway.
+   */
+  hasContainerInDoubt = false;
   #facts: KernelFacts;
   readonly #listeners = new Set<(kernel: Kernel) => void>();
 

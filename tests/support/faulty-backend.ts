@@ -123,7 +123,7 @@ interface Container {
 /**
  * A machine full of containers that exist only in memory, with faults at every verb: `backend.create` before the
  * container is there and `backend.create:after` when it is, likewise for the other verbs. The containers outlive the
- * backend object, as they outlive a daemon: see `successor`.
+ * backend object, as they outlive a daemon: see `successor`. `backend.create:lost`: the container stays, nobody hears of it.
  */
 export class FaultyBackend implements KernelBackend {
   readonly kind = 'dummy';
@@ -257,6 +257,7 @@ export class FaultyBackend implements KernelBackend {
       this.#containers.delete(handle.containerId);
       throw error;
     }
+    await this.faults.pass('backend.create:lost');
     return handle;
   }
 

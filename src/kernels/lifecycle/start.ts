@@ -1,5 +1,5 @@
 import type { KernelHandle, RunnerEndpoints } from '../../backends/backend.js';
-import { InvariantError, messageOf } from '../../core/errors.js';
+import { InvariantError, isSpleniumError, messageOf } from '../../core/errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
 import type { KernelCreationResult } from '../requests.js';
 import { type GatheredPlan, gatherPlan } from './gather-plan.js';
@@ -81,7 +81,11 @@ async function makeContainer(
   await parts.relays?.open(relays);
 
   progress.enter('creating-container');
-  const handle = await backend.create(plan, signal);
+  const handle = await backend.create(plan, signal).catch((error: unknown) => {
+    // One that was there before is not of this creation.
+    kernel.hasContainerInDoubt = !isSpleniumError(error, 'BACKEND_KERNEL_EXISTS');
+    throw error;
+  });
   kernel.learn({ handle });
   await appendContainerId(plan.scratch, handle.containerId);
   await journal.record(kernel);

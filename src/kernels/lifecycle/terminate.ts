@@ -41,8 +41,9 @@ async function endStepByStep(parts: LifecycleParts, kernel: Kernel, watch: StepW
       what: 'closing the link to the kernel runner',
     }),
   );
-  const { handle } = kernel;
   watch.enter('stopping');
+  if (kernel.hasContainerInDoubt) await endContainersInDoubt(parts, kernel);
+  const { handle } = kernel;
   if (handle)
     await endContainer(parts, handle, async () => {
       watch.enter('collecting-logs');
@@ -120,6 +121,27 @@ export async function endContainer(
       { cause: error, retryable: true, details: { kernelId, containerId } },
     );
   }
+}
+
+/**
+ * The creation of a container may have worked although its answer was lost.
+ * @throws KernelCleanupError when the backend cannot tell, or a container cannot be removed.
+ */
+async function endContainersInDoubt(parts: LifecycleParts, kernel: Kernel): Promise<void> {
+  const listed = within(parts.backend.list(parts.agentId), {
+    timeoutMs: TIME_LIMITS.removeMs,
+    what: `looking for containers of kernel ${kernel.id}`,
+  }).catch((error: unknown) => {
+    throw new KernelCleanupError(
+      `kernel ${kernel.id} may have left a container, its resources stay taken and it is tried again: ` +
+        messageOf(error),
+      { cause: error, retryable: true, details: { kernelId: kernel.id } },
+    );
+  });
+  for (const handle of await listed)
+    if (handle.kernelId === kernel.id && handle.containerId !== kernel.containerId)
+      await endContainer(parts, handle);
+  kernel.hasContainerInDoubt = false;
 }
 
 /** Those of a request that never came so far are no relays. */

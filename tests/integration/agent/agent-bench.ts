@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../../../src/core/clock.js';
 import { type AgentId, parseAgentId } from '../../../src/core/ids.js';
 import { noMetrics } from '../../../src/core/metrics.js';
 import type { EventSink } from '../../../src/events/catalogue.js';
-import type { LifecycleSettings } from '../../../src/kernels/lifecycle/parts.js';
+import type { KernelLogs, LifecycleSettings } from '../../../src/kernels/lifecycle/parts.js';
 import {
   CpuPlugin,
   MemoryPlugin,
@@ -32,6 +32,7 @@ export interface AgentBenchOptions {
   readonly commits?: Partial<CommitSettings>;
   readonly clock?: Clock;
   readonly events?: EventSink;
+  readonly logs?: KernelLogs;
   /** Of a bench that was there before: what a daemon finds that starts again. */
   readonly directory?: string;
 }
@@ -97,6 +98,7 @@ export class AgentBench {
         resources: node.forAgent(agentId),
         ports,
         events: options.events ?? events,
+        ...(options.logs ? { logs: options.logs } : {}),
         clock,
         logger: log,
         metrics: noMetrics,

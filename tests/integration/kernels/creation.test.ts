@@ -151,6 +151,40 @@ describe.each(CREATION_POINTS)('a failure at %s', (point) => {
   });
 });
 
+describe('a container whose creation failed only in appearance', () => {
+  test('goes with its kernel, which ends once (C8)', async () => {
+    bench.faults.fail('backend.create:lost');
+    await expect(create(kernelRequest())).rejects.toThrow('injected failure at backend.create:lost');
+    expect(await bench.leftovers()).toEqual(NOTHING);
+    expect(await bench.lifecycle.compareWithBackend()).toEqual({ ended: [] });
+    expect(bench.events.terminations()).toEqual(['failed-to-create']);
+  });
+
+  test('keeps what its kernel holds until the backend can tell of it (C8)', async () => {
+    bench.faults.fail('backend.create:lost');
+    bench.faults.fail('backend.list');
+    const request = kernelRequest();
+    await expect(create(request)).rejects.toThrow('injected failure at backend.create:lost');
+    expect(bench.registry.get(request.kernelId).state.name).toBe('terminating');
+    expect(bench.conservation().booked).toEqual(bench.conservation().held);
+    expect(bench.events.terminations()).toEqual([]);
+    bench.clock.advance(1_000);
+    await bench.until(() => bench.events.terminations().length === 1);
+    expect(await bench.leftovers()).toEqual(NOTHING);
+  });
+
+  test('goes after a restart of the daemon, too (C8)', async () => {
+    bench.faults.fail('backend.create:lost');
+    bench.faults.fail('backend.list');
+    await expect(create(kernelRequest())).rejects.toThrow();
+    const next = bench.crashed();
+    await next.lifecycle.recover();
+    expect(await next.leftovers()).toEqual(NOTHING);
+    expect(next.events.terminations()).toEqual(['failed-to-create']);
+    await next.lifecycle.close();
+  });
+});
+
 describe.each(HANGING_POINTS)('while a creation is at %s', (point) => {
   test('its cancellation leaves nothing', async () => {
     const hang = bench.faults.hang(point);
