@@ -58,7 +58,8 @@ await describeWithEngine('sessions of a small manager on the docker backend', (e
           gate.resolve();
           await eventually(() => {
             expect(
-              manager.heard.filter((text) => text === 'image_pull_finished i-one').length,
+              manager.heard.filter(({ name, source }) => name === 'image_pull_finished' && source === 'i-one')
+                .length,
             ).toBeGreaterThan(0);
           });
           expect(session.history).toEqual(['PREPARING', 'PULLING', 'TERMINATING', 'TERMINATED']);

@@ -39,6 +39,17 @@ export function describeSessions(options: {
   }, 120_000);
   afterEach(async () => {
     expect(manager.defects).toEqual([]);
+    const ends = manager.heard.filter(
+      ({ name, args }) => name === 'kernel_terminated' && args[2] !== 'already-terminated',
+    );
+    const ended = ends.map(({ args }) => args[0]);
+    expect(ended).toHaveLength(new Set(ended).size);
+    // What is told to one manager is told to all listeners too, with the same words.
+    const ofKernels = (events: typeof manager.heard) =>
+      events.filter(({ name }) => /^(kernel|session)_/.test(name));
+    await eventually(() => {
+      expect(ofKernels(manager.broadcasts)).toEqual(ofKernels(manager.heard));
+    });
     const client = daemon.client();
     const findings = (await client.call('examine', {})).flatMap((one) => one.findings);
     await client.close();

@@ -58,13 +58,13 @@ export class SessionTable {
         const info = args[3] as Readonly<Record<string, unknown>>;
         for (const column of PORT_COLUMNS)
           if (!Number.isInteger(info[column])) throw new Error(`kernel_started: ${column} is no integer`);
-        this.#moveKernel(args, ['CREATING'], 'RUNNING', (kernel) => {
+        this.#moveKernel(args, source, ['CREATING'], 'RUNNING', (kernel) => {
           kernel.creationInfo = info;
         });
         return;
       }
       case 'kernel_terminated':
-        this.#moveKernel(args, ['TERMINATING'], 'TERMINATED', (kernel) => {
+        this.#moveKernel(args, source, ['TERMINATING'], 'TERMINATED', (kernel) => {
           kernel.reason = String(args[2]);
         });
         return;
@@ -104,13 +104,16 @@ export class SessionTable {
 
   #moveKernel(
     [kernelId, sessionId]: readonly unknown[],
+    source: string,
     from: readonly KernelStatus[],
     to: KernelStatus,
     change: (kernel: KernelRow) => void,
   ): void {
     const session = this.rows.get(String(sessionId));
     const kernel = session?.kernels.find(({ id }) => id === kernelId);
-    if (!session || !kernel || !from.includes(kernel.status)) return;
+    if (!session || !kernel) return;
+    if (kernel.agentId !== source) throw new Error(`${source} speaks of a kernel of ${kernel.agentId}`);
+    if (!from.includes(kernel.status)) return;
     kernel.status = to;
     change(kernel);
     this.#changed(session);

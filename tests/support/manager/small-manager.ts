@@ -11,7 +11,7 @@ import { EtcdServer } from '../etcd-server.js';
 import { eventually } from '../eventually.js';
 import { RedisServer } from '../redis-server.js';
 import { AgentTable } from './agent-table.js';
-import { EventConsumer } from './event-consumer.js';
+import { EventConsumer, type ReceivedEvent } from './event-consumer.js';
 import { type KernelStatus, type SessionRow, SessionTable } from './session-table.js';
 
 export interface SessionSpec {
@@ -43,9 +43,9 @@ const DEADLINE_MS = 90_000;
 export class SmallManager {
   readonly agents = new AgentTable();
   readonly sessions = new SessionTable();
-  /** Every event of the stream in order, as `name source`; of the channel likewise. */
-  readonly heard: string[] = [];
-  readonly broadcasts: string[] = [];
+  /** Every event of the stream, and every one of the channel, in order. */
+  readonly heard: ReceivedEvent[] = [];
+  readonly broadcasts: ReceivedEvent[] = [];
   /** Calls that failed, as `method: message`; a test that expects none looks here. */
   readonly failures: string[] = [];
   readonly #etcd: EtcdServer;
@@ -78,12 +78,12 @@ export class SmallManager {
     const manager = new SmallManager(etcd, redis);
     manager.#consumer = await EventConsumer.open(redis.port, {
       onAnycast: (event) => {
-        manager.heard.push(`${event.name} ${event.source}`);
+        manager.heard.push(event);
         manager.agents.apply(event);
         manager.sessions.apply(event);
       },
-      onBroadcast: ({ name, source }) => {
-        manager.broadcasts.push(`${name} ${source}`);
+      onBroadcast: (event) => {
+        manager.broadcasts.push(event);
       },
     });
     return manager;
