@@ -7,7 +7,7 @@ import type { Logger } from '../../core/logger.js';
 import type { KernelExit, KernelHandle } from '../backend.js';
 import type { Engine } from './engine.js';
 import type { Container, EngineEvent } from './engine-schemas.js';
-import { isActive, outcomeOf, REMOVED, type Outcome } from './exit-outcome.js';
+import { isActive, outcomeOf, outcomeOfEnd, REMOVED, type Outcome } from './exit-outcome.js';
 import { OWNER_LABEL } from './kernel-labels.js';
 
 /** Events of the seconds before the first connection are asked for again; they cost a look each. */
@@ -15,11 +15,15 @@ const OVERLAP_SECONDS = 5;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** An end is asked about only when its event is late: the engine has enough to do with the end. */
-const FIRST_LOOK_MS = 200;
+const FIRST_LOOK_MS = { listening: 1000, deaf: 200 };
 
 interface Watch {
   readonly handle: KernelHandle;
   readonly ended: Deferred<Outcome>;
+  /** By the engine's clock; null: nobody has looked. */
+  startedAt: string | null;
+  /** Its end was asked for. */
+  isExpected: boolean;
 }
 
 export interface ContainerWatcherOptions {
@@ -38,7 +42,8 @@ export interface ContainerWatcherOptions {
  * Reports the end of every watched container once. One stream of events serves all agents of this process; when it
  * breaks it is resumed at the second of the last event, and all watched containers are compared with the engine's
  * list, so that what happened in between is found. An event is only a reason to look: the engine's answer decides,
- * so a late or repeated one does no harm. Containers that nobody watches, a sibling's for one, are not looked at.
+ * so a late or repeated one does no harm; but for an end that was asked for, which the event tells where it can.
+ * Containers that nobody watches, a sibling's for one, are not looked at.
  */
 export class ContainerWatcher {
   readonly #engine: Engine;
@@ -54,6 +59,7 @@ export class ContainerWatcher {
   readonly #listeners = new Set<(exit: KernelExit) => void>();
   readonly #closing = new AbortController();
   #sinceSeconds: number;
+  #isListening = false;
   #listening: Promise<void> | null = null;
   #sweep: NodeJS.Timeout | null = null;
 
@@ -95,10 +101,23 @@ export class ContainerWatcher {
     };
   }
 
-  /** Also for one that is watched already. */
-  watch(handle: KernelHandle): void {
-    if (this.#closing.signal.aborted || this.#watches.has(handle.containerId)) return;
-    this.#watches.set(handle.containerId, { handle, ended: deferred() });
+  /** Also for one that is watched already. `container`: as it was seen to run. */
+  watch(handle: KernelHandle, container: Container | null = null): void {
+    if (this.#closing.signal.aborted) return;
+    const startedAt = container?.State.StartedAt ?? null;
+    const watch = this.#watches.get(handle.containerId);
+    if (watch) watch.startedAt = startedAt ?? watch.startedAt;
+    else this.#watches.set(handle.containerId, { handle, ended: deferred(), startedAt, isExpected: false });
+  }
+
+  isWatching(handle: KernelHandle): boolean {
+    return this.#watches.has(handle.containerId);
+  }
+
+  /** The end of a watched container has been asked for, or will be at once. */
+  expectEnd(handle: KernelHandle): void {
+    const watch = this.#watches.get(handle.containerId);
+    if (watch) watch.isExpected = true;
   }
 
   /** For a container that is started anew, or whose end concerns nobody. */
@@ -115,7 +134,8 @@ export class ContainerWatcher {
   /** Waits until the end of a watched container has been reported, at most so long. @returns whether it has. */
   async ended(handle: KernelHandle, timeoutMs: number): Promise<boolean> {
     const deadline = this.#clock.monotonicMs() + timeoutMs;
-    for (let pauseMs = FIRST_LOOK_MS; ; pauseMs = Math.min(2 * pauseMs, 500)) {
+    const firstMs = this.#isListening ? FIRST_LOOK_MS.listening : FIRST_LOOK_MS.deaf;
+    for (let pauseMs = firstMs; ; pauseMs = Math.min(2 * pauseMs, 500)) {
       const watch = this.#watches.get(handle.containerId);
       if (!watch) return true;
       // The event comes first as a rule; an engine that cannot tell is asked.
@@ -151,6 +171,7 @@ export class ContainerWatcher {
         pauseMs = FIRST_PAUSE_MS;
         if (complained) this.#logger.info('the container engine is back');
         complained = false;
+        this.#isListening = true;
         for await (const event of events) this.#hear(event);
         if (!closed()) this.#logger.warn('the container engine has ended its stream of events');
       } catch (error) {
@@ -159,6 +180,7 @@ export class ContainerWatcher {
           this.#logger.warn('the container engine cannot be listened to', { error: messageOf(error) });
         complained = true;
       } finally {
+        this.#isListening = false;
         attempt.abort();
       }
       await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
@@ -175,6 +197,11 @@ export class ContainerWatcher {
     if (event.Action === 'oom') {
       const { agentId, kernelId } = watch.handle;
       this.#logger.warn('a kernel has run out of memory', { agentId, kernelId });
+      return;
+    }
+    const outcome = watch.isExpected ? outcomeOfEnd(event, watch.startedAt) : null;
+    if (outcome) {
+      this.#report(watch, outcome);
       return;
     }
     this.#look(event.Actor.ID).catch((error: unknown) => {
@@ -205,8 +232,11 @@ export class ContainerWatcher {
       this.#onRunning(container);
       return;
     }
-    const outcome = container === null ? REMOVED : outcomeOf(container);
-    this.#watches.delete(id);
+    this.#report(watch, container === null ? REMOVED : outcomeOf(container));
+  }
+
+  #report(watch: Watch, outcome: Outcome): void {
+    this.#watches.delete(watch.handle.containerId);
     for (const listener of [...this.#listeners])
       try {
         listener({ handle: watch.handle, ...outcome });

@@ -20,7 +20,13 @@ import type {
 import { WorkFiles } from '../files/work-files.js';
 import { agentSocketLink, agentSocketMount, withMount } from './agent-socket-mount.js';
 import { checkPorts, publishedOf } from './container-ports.js';
-import { containerNameOf, containerSpecOf, imageNameOf, type ContainerSettings } from './container-spec.js';
+import {
+  containerNameOf,
+  containerSpecOf,
+  imageNameOf,
+  type ContainerSettings,
+  type ContainerSpec,
+} from './container-spec.js';
 import { ContainerUsage } from './container-usage.js';
 import { ContainerWatcher } from './container-watcher.js';
 import { Engine, statusOf } from './engine.js';
@@ -39,6 +45,7 @@ import { isActive, outcomeOf } from './exit-outcome.js';
 import { commitContainer } from './image-commit.js';
 import { DockerImages } from './images.js';
 import { KernelAddresses } from './kernel-addresses.js';
+import { KnownContainers } from './known-containers.js';
 import {
   adoptedHandle,
   foldersOf,
@@ -76,8 +83,7 @@ export class DockerBackend implements KernelBackend {
   /** Container id -> when the start began that was cancelled: what it ran after that does not count. */
   readonly #cancelledStarts = new Map<string, string>();
   readonly #probe: DistroProbe;
-  /** Made by this process and not started so far: nobody need ask whose they are. */
-  readonly #fresh = new Set<string>();
+  readonly #known = new KnownContainers();
   #settings: ContainerSettings | null = null;
   #original: OriginalRunner | null = null;
 
@@ -102,6 +108,7 @@ export class DockerBackend implements KernelBackend {
     });
     this.#watcher.onExit(({ handle }) => {
       this.#usage.forget(handle.containerId);
+      if (this.#known.stateOf(handle) !== null) this.#known.learn(handle, 'idle');
     });
     this.#probe = new DistroProbe({
       engine: this.#engine,
@@ -187,12 +194,12 @@ export class DockerBackend implements KernelBackend {
 
   remove(handle: KernelHandle): Promise<void> {
     return this.#queue.run(handle.kernelId, async () => {
-      this.#fresh.delete(handle.containerId);
-      if ((await this.#stop(handle, 0)) === null) return;
-      await this.#engine.remove(handle.containerId);
-      // Also fine was "removal is already in progress": gone means gone.
-      await this.#untilRemoved(handle);
-      this.#cancelledStarts.delete(handle.containerId);
+      const { containerId } = handle;
+      // "Removal is already in progress" is fine, too, but gone means gone.
+      if ((await this.#stop(handle, 0)) && !(await this.#engine.remove(containerId)))
+        await this.#untilRemoved(handle);
+      this.#known.forget(containerId);
+      this.#cancelledStarts.delete(containerId);
     });
   }
 
@@ -201,7 +208,7 @@ export class DockerBackend implements KernelBackend {
     if (container === null) return { status: 'missing' };
     if (isActive(container)) {
       this.#usage.learn(container);
-      this.#watcher.watch(handle);
+      this.#watcher.watch(handle, container);
       return { status: 'running', endpoints: endpointsOf(handle) };
     }
     await this.#watcher.look(handle);
@@ -259,13 +266,9 @@ export class DockerBackend implements KernelBackend {
       if (!(await stat(directory).catch(() => null))?.isDirectory())
         throw new ContainerStartError(`kernel ${plan.kernelId} has no directory at ${directory}`);
     await checkMounts(plan, this.#options.allowedMountRoots);
-    const present = await this.#engine.list([`${KERNEL_LABEL}=${plan.kernelId}`]);
-    if (present.length > 0) throw alreadyThere(plan);
-    throwIfCancelled(signal, plan);
     const { name, labels, needsLink, spec } = await this.#containerOf(plan, settings);
-    const id = await this.#engine.create(name, spec).catch((error: unknown) => {
-      throw creationFailure(plan, error);
-    });
+    throwIfCancelled(signal, plan);
+    const id = await this.#createOnly(plan, name, spec);
     if (needsLink)
       await this.#engine.unpack(id, agentSocketLink()).catch(async (error: unknown) => {
         await this.#engine.remove(id);
@@ -277,8 +280,27 @@ export class DockerBackend implements KernelBackend {
     }
     const handle = handleFromLabels(id, labels);
     if (handle === null) throw new ContainerStartError(`kernel ${plan.kernelId} has no labels`);
-    this.#fresh.add(id);
+    this.#known.learn(handle, 'fresh');
     return handle;
+  }
+
+  /**
+   * Its name refuses a second container of the kernel with the same image. One with another image is looked for
+   * meanwhile, which costs no time beside the creation; then the new one goes.
+   */
+  async #createOnly(plan: KernelPlan, name: string, spec: ContainerSpec): Promise<string> {
+    const looking = this.#engine.list([`${KERNEL_LABEL}=${plan.kernelId}`]);
+    looking.catch(() => undefined);
+    const id = await this.#engine.create(name, spec).catch((error: unknown) => {
+      throw creationFailure(plan, error);
+    });
+    try {
+      if ((await looking).some(({ Id }) => Id !== id)) throw alreadyThere(plan);
+    } catch (error) {
+      await this.#engine.remove(id);
+      throw error;
+    }
+    return id;
   }
 
   /** Everything that the engine is asked for, from the plan and what the engine has. */
@@ -303,16 +325,17 @@ export class DockerBackend implements KernelBackend {
     this.#require();
     const { containerId } = handle;
     throwIfCancelled(signal, handle);
-    if (!this.#fresh.delete(containerId)) {
+    if (this.#known.stateOf(handle) !== 'fresh') {
       const before = await this.#find(handle);
       if (before === null) throw isMissing(handle);
       if (isActive(before)) {
-        this.#watcher.watch(handle);
+        this.#watcher.watch(handle, before);
         return endpointsOf(handle);
       }
       await this.#watcher.look(handle);
     }
     throwIfCancelled(signal, handle);
+    this.#known.learn(handle, 'started');
     await this.#engine.start(containerId).catch((error: unknown) => {
       throw statusOf(error) === 404 && /no such container/i.test(messageOf(error))
         ? isMissing(handle)
@@ -342,6 +365,7 @@ export class DockerBackend implements KernelBackend {
       return;
     }
     this.#usage.learn(container);
+    this.#watcher.watch(handle, container);
     checkPorts(container, published);
     for (const network of networks)
       if (!container.NetworkSettings.networks.includes(network))
@@ -349,10 +373,23 @@ export class DockerBackend implements KernelBackend {
   }
 
   /** Null when it is gone, or is another's: what comes from a journal names what is stopped and removed. */
-  async #find({ agentId, kernelId, containerId }: KernelHandle): Promise<Container | null> {
+  async #find(handle: KernelHandle): Promise<Container | null> {
+    const { agentId, kernelId, containerId } = handle;
     const container = await this.#engine.inspect(containerId);
     const labels = container?.Config.Labels ?? {};
-    return labels[OWNER_LABEL] === agentId && labels[KERNEL_LABEL] === kernelId ? container : null;
+    if (container === null || labels[OWNER_LABEL] !== agentId || labels[KERNEL_LABEL] !== kernelId)
+      return null;
+    this.#known.learn(handle, isActive(container) ? 'started' : 'idle');
+    return container;
+  }
+
+  /** Whether a container of the handle runs, as far as this process knows; null: the engine must be asked. */
+  #isRunning(handle: KernelHandle): boolean | null {
+    const known = this.#known.stateOf(handle);
+    if (known === null) return null;
+    if (this.#watcher.isWatching(handle)) return true;
+    // A start that failed or was cancelled: who knows?
+    return known === 'started' ? null : false;
   }
 
   /** Nobody has been told that it started, so nobody is told that it ended. */
@@ -363,22 +400,30 @@ export class DockerBackend implements KernelBackend {
     if (container !== null) this.#cancelledStarts.set(container.Id, container.State.StartedAt);
   }
 
-  /** @returns the container as it was before; null: there is none of the handle. */
-  async #stop(handle: KernelHandle, graceMs: number): Promise<Container | null> {
-    const { containerId } = handle;
-    const container = await this.#find(handle);
-    if (container === null || !isActive(container)) {
-      await this.#watcher.look(handle);
-      return container;
+  /** @returns whether there may be a container of the handle. */
+  async #stop(handle: KernelHandle, graceMs: number): Promise<boolean> {
+    const isRunning = this.#isRunning(handle);
+    if (isRunning === false) return true;
+    if (isRunning === null) {
+      const container = await this.#find(handle);
+      if (container === null || !isActive(container)) {
+        await this.#watcher.look(handle);
+        return container !== null;
+      }
+      this.#watcher.watch(handle, container);
     }
-    this.#watcher.watch(handle);
-    if (graceMs > 0) {
-      await this.#engine.kill(containerId, 'SIGINT');
-      if (await this.#watcher.ended(handle, graceMs)) return container;
-    }
-    await this.#engine.kill(containerId, 'SIGKILL');
-    if (!(await this.#watcher.ended(handle, this.#killDeadlineMs()))) throw this.#stuck(handle);
-    return container;
+    if (graceMs > 0 && (await this.#endBy('SIGINT', handle, graceMs))) return true;
+    if (!(await this.#endBy('SIGKILL', handle, this.#killDeadlineMs()))) throw this.#stuck(handle);
+    return true;
+  }
+
+  /** Sends the signal to a watched container. @returns whether its end has been reported within that time. */
+  async #endBy(signal: 'SIGINT' | 'SIGKILL', handle: KernelHandle, timeoutMs: number): Promise<boolean> {
+    this.#watcher.expectEnd(handle);
+    // One that does not run may have ended unheard.
+    if (!(await this.#engine.kill(handle.containerId, signal)) && (await this.#watcher.look(handle)))
+      return true;
+    return this.#watcher.ended(handle, timeoutMs);
   }
 
   async #untilInactive(handle: KernelHandle): Promise<Container | null> {

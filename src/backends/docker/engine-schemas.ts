@@ -104,7 +104,9 @@ export type ListedImage = z.infer<typeof listedImagesSchema>[number];
 /** An image without labels differs from one with none of them. */
 export const imageDetailsSchema = z.object({
   Architecture: z.string().default(''),
-  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
+  Config: z
+    .object({ Labels: z.record(z.string(), z.string()).nullish(), Cmd: z.array(z.string()).nullish() })
+    .nullish(),
 });
 export type ImageDetails = z.infer<typeof imageDetailsSchema>;
 export const networksSchema = z.array(z.object({ Name: z.string(), Id: z.string() }));
@@ -119,8 +121,13 @@ export const versionSchema = z.object({
 export const eventSchema = z.object({
   /** Seconds since the epoch, by the engine's clock. */
   time: z.number(),
+  timeNano: z.number().optional(),
   Action: z.string(),
-  Actor: z.object({ ID: z.string() }),
+  Actor: z.object({
+    ID: z.string(),
+    /** The labels among others; of an end the status. */
+    Attributes: labels.catch({}),
+  }),
 });
 export type EngineEvent = z.infer<typeof eventSchema>;
 

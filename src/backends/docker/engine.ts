@@ -104,18 +104,26 @@ export class Engine {
     );
   }
 
-  /** Also fine for one that does not run or is not there. */
-  async kill(id: string, signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
-    await this.#call(`sending ${signal} to a container`, this.#quickMs, [404, 409], (abortSignal) =>
-      this.#docker.getContainer(id).kill({ signal, abortSignal }),
-    );
+  /** @returns whether it was sent: false for one that does not run or is not there. */
+  async kill(id: string, signal: 'SIGINT' | 'SIGKILL'): Promise<boolean> {
+    const what = `sending ${signal} to a container`;
+    const sent = await this.#call(what, this.#quickMs, [404, 409], async (abortSignal) => {
+      await this.#docker.getContainer(id).kill({ signal, abortSignal });
+      return true;
+    });
+    return sent !== null;
   }
 
-  /** With its anonymous volumes. Also fine for one that is gone or going. */
-  async remove(id: string): Promise<void> {
-    await this.#call('removing a container', this.#slowMs, [404, 409], (abortSignal) =>
-      this.#docker.getContainer(id).remove({ force: true, v: true, ...{ abortSignal } }),
-    );
+  /** With its anonymous volumes. @returns whether it is gone; false: somebody else's removal of it is under way. */
+  async remove(id: string): Promise<boolean> {
+    const gone = await this.#call('removing a container', this.#slowMs, [409], async (abortSignal) => {
+      const removing = this.#docker.getContainer(id).remove({ force: true, v: true, ...{ abortSignal } });
+      await removing.catch((error: unknown) => {
+        if (statusOf(error) !== 404) throw error;
+      });
+      return true;
+    });
+    return gone !== null;
   }
 
   /** Null when there is none. */

@@ -1,4 +1,4 @@
-import type { Container } from './engine-schemas.js';
+import type { Container, EngineEvent } from './engine-schemas.js';
 
 /** Statuses in which the kernel's processes exist (spec/kernel-lifecycle.md 1.1). */
 const ACTIVE = new Set(['running', 'paused', 'restarting']);
@@ -21,11 +21,29 @@ export const REMOVED: Outcome = { exitCode: null, oomKilled: false, detail: 'the
 export function outcomeOf({ State }: Container): Outcome {
   if (State.Status === 'created')
     return { exitCode: null, oomKilled: false, detail: 'created, never started' };
-  const exitCode = State.ExitCode > 128 && State.ExitCode <= 128 + 64 ? 128 - State.ExitCode : State.ExitCode;
+  const exitCode = exitCodeOf(State.ExitCode);
   const oomKilled = State.OOMKilled && exitCode === -9;
-  const why =
-    exitCode < 0
-      ? `killed by signal ${String(-exitCode)}${oomKilled ? ', out of memory' : ''}`
-      : `exited with status ${String(exitCode)}`;
+  const why = `${reasonOf(exitCode)}${oomKilled ? ', out of memory' : ''}`;
   return { exitCode, oomKilled, detail: State.Error === '' ? why : `${why}: ${State.Error}` };
 }
+
+/**
+ * How a container ended whose end was asked for, from the engine's event alone. Null: look at it. The event
+ * does not know of a lack of memory, so what may have been killed for that is looked at; so is what may be the end of
+ * an earlier run, of before `startedAt` (as an inspection gives it; null: unknown).
+ */
+export function outcomeOfEnd(
+  { Action, Actor, timeNano = 0 }: EngineEvent,
+  startedAt: string | null,
+): Outcome | null {
+  const status = Actor.Attributes['exitCode'] ?? '';
+  const isLater = timeNano / 1e6 > Date.parse(startedAt ?? '');
+  if (Action !== 'die' || !isLater || !/^\d+$/.test(status)) return null;
+  const exitCode = exitCodeOf(Number(status));
+  return exitCode === -9 ? null : { exitCode, oomKilled: false, detail: reasonOf(exitCode) };
+}
+
+const exitCodeOf = (status: number): number => (status > 128 && status <= 128 + 64 ? 128 - status : status);
+
+const reasonOf = (exitCode: number): string =>
+  exitCode < 0 ? `killed by signal ${String(-exitCode)}` : `exited with status ${String(exitCode)}`;

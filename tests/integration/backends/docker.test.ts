@@ -187,6 +187,46 @@ await describeWithEngine('docker backend on a real engine', (engine) => {
       expect(await harness.leftovers()).toEqual([]);
     });
 
+    test('have one container, whatever the image: another is refused, and the first goes on', async () => {
+      await open(stubVolume);
+      const plan = await harness.plan();
+      const { handle } = await stub(plan);
+      await engine.docker.getImage(BUSYBOX_IMAGE).tag({ repo: 'splenium-test/other', tag: '1' });
+      const other = { ...plan, imageCanonical: 'splenium-test/other:1' };
+      await expect(backend.create(other, NEVER)).rejects.toMatchObject({ code: 'BACKEND_KERNEL_EXISTS' });
+      expect(await backend.list(plan.agentId)).toEqual([handle]);
+      expect(await backend.inspect(handle)).toMatchObject({ status: 'running' });
+    });
+
+    test('that ended by themselves or were removed unheard are stopped and removed all the same', async () => {
+      await open(stubVolume);
+      const { handle } = await stub(await harness.plan());
+      const container = engine.docker.getContainer(handle.containerId);
+      await container.kill({ signal: 'SIGKILL' });
+      await backend.stop(handle, { graceMs: 5000 });
+      expect(exits).toEqual([expect.objectContaining({ handle, exitCode: -9 })]);
+      await container.remove();
+      await backend.remove(handle);
+      await backend.remove(handle);
+      expect(exits).toHaveLength(1);
+      expect(await harness.leftovers()).toEqual([]);
+    });
+
+    test('of a handle that names another kernel or agent are neither stopped nor removed', async () => {
+      await open(stubVolume);
+      const { handle } = await stub(await harness.plan());
+      const { kernelId } = await harness.plan();
+      for (const wrong of [
+        { ...handle, kernelId },
+        { ...handle, agentId: parseAgentId('i-another') },
+      ]) {
+        await backend.stop(wrong, { graceMs: 0 });
+        await backend.remove(wrong);
+      }
+      expect(await backend.inspect(handle)).toMatchObject({ status: 'running' });
+      expect(exits).toEqual([]);
+    });
+
     test('get folders from allowed places only, and files go to where the kernel sees them', async () => {
       const shared = join(engine.directory, 'shared');
       await mkdir(join(shared, 'data'), { recursive: true });

@@ -1,6 +1,6 @@
 import { engineFailure, statusOf } from '../../../../src/backends/docker/engine.js';
-import { containerSchema } from '../../../../src/backends/docker/engine-schemas.js';
-import { isActive, outcomeOf } from '../../../../src/backends/docker/exit-outcome.js';
+import { containerSchema, eventSchema } from '../../../../src/backends/docker/engine-schemas.js';
+import { isActive, outcomeOf, outcomeOfEnd } from '../../../../src/backends/docker/exit-outcome.js';
 import { parseLimits } from '../../../../src/backends/docker/host-facts.js';
 import { tagged } from '../../../../src/backends/docker/image-names.js';
 import { loginOf } from '../../../../src/backends/docker/image-transfers.js';
@@ -10,6 +10,42 @@ import { TimeoutError } from '../../../../src/core/errors.js';
 
 const container = (State: Record<string, unknown>) =>
   containerSchema.parse({ Id: 'c', State, Config: {}, HostConfig: {}, Mounts: null });
+
+describe('how a container ended whose end was asked for', () => {
+  const STARTED = '2026-01-02T03:04:05.123456789Z';
+  const startedMs = Date.parse(STARTED);
+  const event = (exitCode: string | undefined, afterMs = 1000, Action = 'die') =>
+    eventSchema.parse({
+      time: Math.floor(startedMs / 1000),
+      timeNano: (startedMs + afterMs) * 1e6,
+      Action,
+      Actor: { ID: 'c', Attributes: exitCode === undefined ? {} : { exitCode, image: 'busybox' } },
+    });
+
+  test.each([
+    ['0', { exitCode: 0, oomKilled: false, detail: 'exited with status 0' }],
+    ['3', { exitCode: 3, oomKilled: false, detail: 'exited with status 3' }],
+    ['130', { exitCode: -2, oomKilled: false, detail: 'killed by signal 2' }],
+  ])('status %s of the event tells', (exitCode, outcome) => {
+    expect(outcomeOfEnd(event(exitCode), STARTED)).toEqual(outcome);
+  });
+
+  test.each([
+    ['may have lacked memory', event('137'), STARTED],
+    ['is of an earlier run', event('0', -1), STARTED],
+    ['started nobody knows when', event('0'), null],
+    ['has no status', event(undefined), STARTED],
+    ['has a status that is none', event('-1'), STARTED],
+    ['was removed', event('0', 1000, 'destroy'), STARTED],
+  ])('one that %s is looked at', (_, what, startedAt) => {
+    expect(outcomeOfEnd(what, startedAt)).toBeNull();
+  });
+
+  test('an event without a time to the nanosecond, or with odd attributes, is still a reason to look', () => {
+    const odd = { time: 1, Action: 'die', Actor: { ID: 'c', Attributes: { exitCode: 0 } } };
+    expect(outcomeOfEnd(eventSchema.parse(odd), STARTED)).toBeNull();
+  });
+});
 
 describe('how a container ended', () => {
   test.each([
