@@ -1,7 +1,7 @@
 import type { Kernel } from '../kernel.js';
 import type { CreationStep } from '../kernel-state.js';
 import type { LifecycleParts } from './parts.js';
-import type { StepWatch } from './step-watch.js';
+import type { PartStep, StepWatch } from './step-watch.js';
 
 /** How far one creation or restart has come; remembers the step after the kernel's state has moved on to its end. */
 export class CreationProgress {
@@ -34,6 +34,11 @@ export class CreationProgress {
     this.kernel.apply({ type: 'step', step });
     this.#step = step;
     this.#watch?.enter(step);
+  }
+
+  /** From here on the time counts for a part of the current step. */
+  measureApart(part: PartStep): void {
+    this.#watch?.enter(part);
   }
 }
 

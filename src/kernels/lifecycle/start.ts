@@ -32,7 +32,13 @@ export async function startKernel(
   const { request } = kernel;
   const { allocation, ports } = claimed(kernel);
 
-  const gathered = gatherPlan(parts, { request, allocation, ports, services: kernel.servicePorts });
+  const gathered = gatherPlan(parts, {
+    request,
+    allocation,
+    ports,
+    services: kernel.servicePorts,
+    models: kernel.models,
+  });
   const { mounts } = gathered;
   if (parts.starts?.isFull) progress.enter('waiting-for-turn');
   const leave = await parts.starts?.enter(signal);
@@ -41,6 +47,7 @@ export async function startKernel(
   progress.enter('waiting-for-runner');
   const apps = await parts.runners.connect(kernel.id, endpoints).waitReady({ ...settings.readiness, signal });
   signal.throwIfAborted();
+  progress.measureApart('announcing-start');
   const servicePorts = mergeApps(kernel.servicePorts, apps);
   const result: KernelCreationResult = {
     id: kernel.id,
@@ -88,11 +95,13 @@ async function makeContainer(
   });
   kernel.learn({ handle });
   await appendContainerId(plan.scratch, handle.containerId);
-  await journal.record(kernel);
-
+  // The start need not wait for the disk: until the record is there, a recovery finds the container by its labels.
+  const noted = journal.record(kernel);
+  noted.catch(() => undefined);
   progress.enter('starting-container');
   const endpoints = await backend.start(handle, signal);
   kernel.learn({ endpoints });
+  await noted;
   return { handle, endpoints };
 }
 

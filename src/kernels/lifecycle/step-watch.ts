@@ -1,6 +1,9 @@
 import type { CreationStep } from '../kernel-state.js';
 import type { LifecycleParts } from './parts.js';
 
+/** Parts of a step of the kernel that are measured apart. */
+export type PartStep = 'announcing-start';
+
 export type EndingStep =
   | 'noting-end'
   | 'closing-link'
@@ -17,7 +20,7 @@ const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 export class StepWatch {
   readonly #observe: (step: string, seconds: number) => void;
   readonly #monotonicMs: () => number;
-  #step: CreationStep | EndingStep | null = null;
+  #step: CreationStep | PartStep | EndingStep | null = null;
   #sinceMs = 0;
 
   constructor({ agentId, metrics, clock }: Pick<LifecycleParts, 'agentId' | 'metrics' | 'clock'>) {
@@ -34,7 +37,7 @@ export class StepWatch {
   }
 
   /** The step before it has ended. */
-  enter(step: CreationStep | EndingStep): void {
+  enter(step: CreationStep | PartStep | EndingStep): void {
     const nowMs = this.#monotonicMs();
     if (this.#step !== null) this.#observe(this.#step, (nowMs - this.#sinceMs) / 1000);
     this.#step = step;
