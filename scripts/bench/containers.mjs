@@ -3,14 +3,16 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { CallCounter } from './kernels/calls.mjs';
 import { Daemon } from './kernels/daemon.mjs';
 import { BareKernels, connectTo, makeImage } from './kernels/engine.mjs';
 import { median, percentile } from './report.mjs';
 
-const HELP = `containers [OPTIONS]: kernels of the docker backend on a private engine, in alternating rounds
+const HELP = `containers [OPTIONS]: kernels of the docker backend on a private engine
   ours   through a daemon: its client over CURVE, creation with every step, destruction
   bare   the same engine calls with the same HostConfig and nothing else: create, start, inspect; SIGINT, wait, remove
-Both wait for the same runner in the container, which is not part of the time to running.
+The sides take turns: each makes and removes a few kernels (twice as many as at once, one when it is one at once), then
+the other does. Both wait for the same runner in the container, which is not part of the time to running.
 
   --rounds N         rounds that count, after one that does not (default 5)
   --kernels N        kernels a round and side (default 20)
@@ -24,6 +26,7 @@ const SIDES = ['ours', 'bare'];
 /** Of the daemon, and of the bare calls behind it. */
 const PORT_RANGE = [20_000, 20_999];
 const FIRST_BARE_PORT = 21_000;
+const COUNTED_PORT_RANGE = [25_000, 25_999];
 
 function readOptions() {
   const { values } = parseArgs({
@@ -71,58 +74,70 @@ function stepsBetween(before, after) {
 
 async function ours(daemon, count, concurrency) {
   const before = await daemon.steps();
-  const runningMs = [];
+  const cpuMs = daemon.cpuMs();
   const made = await all(Array.from({ length: count }), concurrency, async () => {
-    // One after another the wait of each kernel is known; the question is not part of the time.
-    const earlier = concurrency === 1 ? await daemon.steps() : null;
     const begin = performance.now();
     const kernel = await daemon.create();
-    const ms = performance.now() - begin;
-    if (earlier !== null) runningMs.push(ms - stepsBetween(earlier, await daemon.steps())[WAITING]);
-    return { kernel, ms };
+    return { kernel, ms: performance.now() - begin };
   });
-  const created = await daemon.steps();
+  // The wait of each kernel where there is one; the mean of several at once.
+  const waitMs = stepsBetween(before, await daemon.steps())[WAITING];
   const removed = await all(made.results, concurrency, ({ kernel }) => daemon.remove(kernel));
-  const steps = stepsBetween(before, await daemon.steps());
-  const waitMs = stepsBetween(before, created)[WAITING];
   return {
-    runningMs: concurrency === 1 ? runningMs : made.results.map(({ ms }) => ms - waitMs),
-    totalMs: made.results.map(({ ms }) => ms),
-    rate: rateOf(made, concurrency),
-    removalRate: count / removed.seconds,
-    steps,
+    runningMs: made.results.map(({ ms }) => ms - waitMs),
+    seconds: made.seconds,
+    removalSeconds: removed.seconds,
+    steps: {
+      ...stepsBetween(before, await daemon.steps()),
+      'CPU of the daemon': (daemon.cpuMs() - cpuMs) / count,
+    },
   };
 }
 
 async function bare(kernels, count, concurrency) {
   const prepared = Array.from({ length: count }, () => kernels.prepare());
-  const made = await all(prepared, concurrency, async (one) => {
-    const begin = performance.now();
-    const kernel = await kernels.create(one);
-    return { kernel, ms: performance.now() - begin };
-  });
-  const removed = await all(made.results, concurrency, ({ kernel }) => kernels.remove(kernel.container));
+  const made = await all(prepared, concurrency, (one) => kernels.create(one));
+  const removed = await all(made.results, concurrency, (kernel) => kernels.remove(kernel));
   const steps = {};
-  for (const { kernel } of made.results)
+  for (const kernel of made.results)
     for (const [step, ms] of Object.entries(kernel.steps)) steps[step] = (steps[step] ?? 0) + ms / count;
   return {
-    runningMs: made.results.map(({ kernel }) => kernel.runningMs),
-    totalMs: made.results.map(({ ms }) => ms),
-    rate: rateOf(made, concurrency),
-    removalRate: count / removed.seconds,
+    runningMs: made.results.map(({ runningMs }) => runningMs),
+    seconds: made.seconds,
+    removalSeconds: removed.seconds,
     steps,
   };
 }
 
-/** Kernels a second; one after another without what the benchmark does in between. */
-const rateOf = ({ results, seconds }, concurrency) =>
-  concurrency === 1
-    ? (1000 * results.length) / results.reduce((sum, { ms }) => sum + ms, 0)
-    : results.length / seconds;
+/** Kernels of both sides in turns, the first of which changes with each. */
+async function round({ daemon, kernels }, count, concurrency) {
+  const turns = { ours: [], bare: [] };
+  const size = concurrency === 1 ? 1 : Math.min(count, 2 * concurrency);
+  for (let done = 0, turn = 0; done < count; done += size, turn += 1)
+    for (const side of turn % 2 === 0 ? SIDES : SIDES.toReversed())
+      turns[side].push(
+        side === 'ours' ? await ours(daemon, size, concurrency) : await bare(kernels, size, concurrency),
+      );
+  return Object.fromEntries(SIDES.map((side) => [side, sumOf(turns[side], size)]));
+}
+
+function sumOf(turns, size) {
+  const count = turns.length * size;
+  const total = (figure) => turns.reduce((sum, turn) => sum + turn[figure], 0);
+  const steps = {};
+  for (const turn of turns)
+    for (const [step, ms] of Object.entries(turn.steps)) steps[step] = (steps[step] ?? 0) + ms / turns.length;
+  return {
+    runningMs: turns.flatMap(({ runningMs }) => runningMs),
+    rate: count / total('seconds'),
+    removalRate: count / total('removalSeconds'),
+    steps,
+  };
+}
 
 const ms = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
-function report(rounds, { concurrency }) {
+function report(rounds, calls, { concurrency }) {
   const of = (level, side, figure) => rounds.map((round) => round[level][side][figure]);
   console.log('| at once | figure | ours | bare | difference |\n|--:|---|--:|--:|--:|');
   const added = {};
@@ -158,6 +173,13 @@ function report(rounds, { concurrency }) {
       console.log(`| ${name} | ${cells.join(' | ')} |`);
     }
   }
+  for (const side of SIDES) {
+    const named = Object.entries(calls[side]).map(
+      ([part, made]) =>
+        `${part}: ${made.length} (${made.map(({ name, ms: took }) => `${name} ${ms(took)}`).join(', ')})`,
+    );
+    console.log(`\nCalls of ${side} to the engine for one kernel, with ms each; ${named.join('; ')}`);
+  }
   console.log();
   const say = (met, text) => {
     console.log(`${met ? 'met   ' : 'MISSED'} ${text}`);
@@ -170,6 +192,36 @@ function report(rounds, { concurrency }) {
   for (const level of concurrency) {
     const ratio = median(rounds.map((round) => round[level].ours.rate / round[level].bare.rate));
     say(ratio >= GOALS.rate, `rate of bare, ${level} at once: ${ratio.toFixed(2)} (at least ${GOALS.rate})`);
+  }
+}
+
+/** What one life of a kernel asks of the engine, seen from a socket between. */
+async function countCalls(directory, socketPath, kernels) {
+  const between = join(directory, 'calls.sock');
+  const counter = await CallCounter.start(between, socketPath);
+  const daemon = await Daemon.start({
+    directory: join(directory, 'counted'),
+    socketPath: between,
+    portRange: COUNTED_PORT_RANGE,
+    agentId: 'i-counted',
+  });
+  try {
+    const counted = {
+      ours: { create: () => daemon.create(), remove: (kernel) => daemon.remove(kernel) },
+      bare: kernels.over(connectTo(between)),
+    };
+    const calls = {};
+    for (const [side, { create, remove }] of Object.entries(counted)) {
+      counter.take();
+      const kernel = await create();
+      calls[side] = { creation: counter.take() };
+      await remove(kernel);
+      calls[side].end = counter.take();
+    }
+    return calls;
+  } finally {
+    await daemon.stop();
+    counter.close();
   }
 }
 
@@ -201,27 +253,22 @@ async function main() {
     });
     await daemon.remove(first);
     const rounds = [];
-    for (let round = 0; round <= options.rounds; round += 1) {
-      process.stderr.write(`round ${round} of ${options.rounds}${round === 0 ? ' (not counted)' : ''}\n`);
+    for (let number = 0; number <= options.rounds; number += 1) {
+      process.stderr.write(`round ${number} of ${options.rounds}${number === 0 ? ' (not counted)' : ''}\n`);
       const results = {};
-      for (const [index, level] of options.concurrency.entries()) {
-        results[level] = {};
-        const order = (round + index) % 2 === 0 ? SIDES : SIDES.toReversed();
-        for (const side of order)
-          results[level][side] =
-            side === 'ours'
-              ? await ours(daemon, options.kernels, level)
-              : await bare(kernels, options.kernels, level);
-      }
-      if (round > 0) rounds.push(results);
+      for (const level of options.concurrency)
+        results[level] = await round({ daemon, kernels }, options.kernels, level);
+      if (number > 0) rounds.push(results);
     }
+    const loadAfter = loadavg()[0];
+    const calls = await countCalls(directory, socketPath, kernels);
     console.log(
       `${availableParallelism()} cores, node ${process.version}; load average ${loadBefore.toFixed(1)} before, ` +
-        `${loadavg()[0].toFixed(1)} after; ${options.rounds} rounds of ${options.kernels} kernels\n`,
+        `${loadAfter.toFixed(1)} after; ${options.rounds} rounds of ${options.kernels} kernels\n`,
     );
-    report(rounds, options);
+    report(rounds, calls, options);
     if (options.json !== undefined)
-      writeFileSync(options.json, `${JSON.stringify({ options, rounds }, null, 1)}\n`);
+      writeFileSync(options.json, `${JSON.stringify({ options, calls, rounds }, null, 1)}\n`);
   } finally {
     await daemon.stop();
     kernels?.clean();

@@ -1,7 +1,7 @@
 // The daemon of the benchmark: a process of its own with the docker backend, as an operator starts it.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +28,7 @@ export class Daemon {
   #metrics;
   scratchRoot;
 
-  static async start({ directory, socketPath, portRange }) {
+  static async start({ directory, socketPath, portRange, agentId = 'i-bench' }) {
     const daemon = new Daemon();
     mkdirSync(join(directory, 'keys'), { recursive: true, mode: 0o700 });
     const keys = { agent: generateKeyPair(), manager: generateKeyPair() };
@@ -40,7 +40,7 @@ export class Daemon {
       file,
       `[agent]
 backend = "docker"
-id = "i-bench"
+id = "${agentId}"
 rpc-listen-addr = "127.0.0.1:${rpcPort}"
 rpc-auth-agent-keypair = "${join(directory, 'keys', 'agent.key_secret')}"
 rpc-auth-manager-public-key = "${join(directory, 'keys', 'manager.key')}"
@@ -70,7 +70,7 @@ http-addr = "127.0.0.1:${httpPort}"
     daemon.#process.stdout.resume();
     daemon.#client = new AgentClient({
       address: `tcp://127.0.0.1:${rpcPort}`,
-      agentId: 'i-bench',
+      agentId,
       curve: { ...keys.manager, serverPublicKey: keys.agent.publicKey },
     });
     daemon.#metrics = `http://127.0.0.1:${httpPort}/metrics`;
@@ -83,6 +83,12 @@ http-addr = "127.0.0.1:${httpPort}"
 
   remove(kernel) {
     return this.#client.destroyKernel(kernel);
+  }
+
+  /** Milliseconds of CPU that the process has taken so far. */
+  cpuMs() {
+    const [user, system] = readFileSync(`/proc/${this.#process.pid}/stat`, 'utf8').split(' ').slice(13);
+    return (Number(user) + Number(system)) * 10;
   }
 
   /** Step -> how often it has ended so far, and how many milliseconds that took in all. */

@@ -97,9 +97,9 @@ export class BareKernels {
   }
 
   /** @returns the container and milliseconds of each part. */
-  async create({ spec, ports }) {
+  async create({ spec, ports }, docker = this.#docker) {
     const begin = performance.now();
-    const container = await this.#docker.createContainer(spec);
+    const container = await docker.createContainer(spec);
     const created = performance.now();
     await container.start();
     const started = performance.now();
@@ -130,11 +130,19 @@ export class BareKernels {
   }
 
   /** As a kernel is ended: asked, waited for, removed. */
-  async remove(container) {
+  async remove({ container }) {
     const ended = container.wait();
     await container.kill({ signal: 'SIGINT' });
     await ended;
     await container.remove({ force: true, v: true });
+  }
+
+  /** One kernel over another connection. */
+  over(docker) {
+    return {
+      create: () => this.create(this.prepare(), docker),
+      remove: (kernel) => this.remove(kernel),
+    };
   }
 
   clean() {
