@@ -24,7 +24,7 @@ import {
 import { EtcdServer } from '../support/etcd-server.js';
 import { eventually } from '../support/eventually.js';
 import { RecordedEvents } from '../support/recorded-events.js';
-import { PythonScript } from '../support/python.js';
+import { Original } from '../support/original.js';
 import { RedisServer } from '../support/redis-server.js';
 import { describeRequiring, ORIGINAL_PYTHON, ORIGINAL_PYTHON_26 } from '../support/requirements.js';
 
@@ -57,24 +57,6 @@ const asRead = ({ id, labels }: ServiceRecord): unknown =>
     health_status: { registration_time: NOW / 1000 - 5, last_heartbeat: NOW / 1000 },
     ...(labels === null ? {} : { labels }),
   });
-
-/** The original's code, asked one thing after the other. */
-class Original {
-  readonly #script: PythonScript;
-
-  constructor(python: string) {
-    this.#script = new PythonScript(python, 'surroundings.py', null);
-  }
-
-  ask(task: string, args: object): Promise<unknown> {
-    this.#script.write({ task, arguments: args });
-    return this.#script.next();
-  }
-
-  async end(): Promise<void> {
-    await this.#script.end();
-  }
-}
 
 describe.each([
   { line: '25.17', python: ORIGINAL_PYTHON, labels: null },

@@ -84,7 +84,52 @@ async def presence(port, do, kernel_ids, agent_id=None):
         await client.close()
 
 
+async def statistics(port, agent_id, kernel_id, container_id):
+    """Through the clients that the manager uses; keys of what is stored as a map are kept as they are read."""
+    from ai.backend.common import msgpack
+    from ai.backend.common.clients.valkey_client.valkey_stat.client import ValkeyStatClient
+
+    client = await ValkeyStatClient.create(valkey(port), db_id=0, human_readable_name="stat")
+    try:
+        processes = await client._get_raw(container_id)
+        return {
+            "kernel": await client.get_kernel_statistics(kernel_id),
+            "agent": (await client.get_agent_statistics_batch([agent_id]))[0],
+            "containers": (await client.get_agent_container_counts_batch([agent_id]))[0],
+            "metadata": {key: json.loads(value) for key, value in (await client.get_computer_metadata()).items()},
+            "commit": [status and status.decode() for status in await client.get_kernel_commit_statuses([kernel_id])],
+            "abuse": await client.get_abuse_report(kernel_id),
+            "process_keys": processes and [type(key).__name__ for key in msgpack.unpackb(processes)],
+        }
+    finally:
+        await client.close()
+
+
+async def container_log(port, container_id):
+    from ai.backend.common.clients.valkey_client.valkey_container_log.client import ValkeyContainerLogClient
+
+    client = await ValkeyContainerLogClient.create(valkey(port), db_id=6, human_readable_name="container_log")
+    try:
+        pieces = await client.pop_container_logs(container_id, 1000)
+        return pieces and b"".join(piece.get_content() for piece in pieces).decode()
+    finally:
+        await client.close()
+
+
+async def installed_images(port, agent_id):
+    from ai.backend.common.clients.valkey_client.valkey_image.client import ValkeyImageClient
+
+    client = await ValkeyImageClient.create(valkey(port), db_id=3, human_readable_name="image")
+    try:
+        return [image.model_dump() for image in await client.get_agent_installed_images(AgentId(agent_id))]
+    finally:
+        await client.close()
+
+
 TASKS = {
+    "statistics": statistics,
+    "container_log": container_log,
+    "installed_images": installed_images,
     "discover_redis": discover_redis,
     "discover_etcd": discover_etcd,
     "publish": publish,

@@ -89,6 +89,10 @@ export class SmallManager {
     return manager;
   }
 
+  get redisPort(): number {
+    return this.#redis.port;
+  }
+
   get toml(): string {
     return `[etcd]\nnamespace = "local"\naddr = "${this.#etcd.endpoint.replace('http://', '')}"\n`;
   }
