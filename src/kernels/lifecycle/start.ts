@@ -32,13 +32,7 @@ export async function startKernel(
   const { request } = kernel;
   const { allocation, ports } = claimed(kernel);
 
-  const gathered = gatherPlan(parts, {
-    request,
-    allocation,
-    ports,
-    services: kernel.servicePorts,
-    models: kernel.models,
-  });
+  const gathered = gatherPlan(parts, { request, allocation, ports, services: kernel.servicePorts });
   const { mounts } = gathered;
   if (parts.starts?.isFull) progress.enter('waiting-for-turn');
   const leave = await parts.starts?.enter(signal);
