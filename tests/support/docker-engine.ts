@@ -136,16 +136,6 @@ export async function describeWithEngine(
   body: (engine: DockerEngine) => void,
   env: EngineEnvironment = {},
 ): Promise<void> {
-  // Engines are heavy guests: they are part of a run that asks for them.
-  const asked = requirement(
-    `a run that asks for an engine (scripts/test --only docker): ${title}`,
-    process.env['SPLENIUM_DOCKER_TESTS'] === '1',
-    { installable: false },
-  );
-  if (!asked) {
-    skipTitle(title);
-    return;
-  }
   const missing = missingPrograms();
   const isRoot = process.getuid?.() === 0;
   const installed = requirement(
