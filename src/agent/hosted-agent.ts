@@ -108,6 +108,7 @@ export class HostedAgent implements Agent {
       resources,
       ports,
       runners: this.#links,
+      models: this.#links,
       events,
       ...(parts.logs ? { logs: parts.logs } : {}),
       clock,

@@ -4,11 +4,12 @@ import { isSpleniumError, messageOf, RuntimeError, TimeoutError } from '../core/
 import type { KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Kernel } from '../kernels/kernel.js';
-import type { KernelRunner, RunnerApp, RunnerConnector } from '../kernels/lifecycle/parts.js';
-import { RunnerLink } from '../runner/link.js';
+import type { KernelRunner, ModelRunner, RunnerApp, RunnerConnector } from '../kernels/lifecycle/parts.js';
+import { healthCheckLimits, type Model } from '../kernels/models/definition.js';
+import { modelServiceTimeoutMs, RunnerLink } from '../runner/link.js';
 
 /** The links to the runners of one agent's kernels: the lifecycle opens and closes them, executions use them. */
-export class RunnerLinks implements RunnerConnector {
+export class RunnerLinks implements RunnerConnector, ModelRunner {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #links = new Map<KernelId, RunnerLink>();
@@ -32,6 +33,18 @@ export class RunnerLinks implements RunnerConnector {
     const link = this.#links.get(kernelId);
     this.#links.delete(kernelId);
     await link?.close();
+  }
+
+  async startModel(
+    kernelId: KernelId,
+    model: Model,
+    signal: AbortSignal,
+  ): ReturnType<ModelRunner['startModel']> {
+    const link = this.#links.get(kernelId);
+    if (!link) return { status: 'failed', error: 'there is no link to the kernel runner' };
+    const timeoutMs = modelServiceTimeoutMs(healthCheckLimits(model));
+    // The runner knows entries of a model definition, which have a place for metadata.
+    return link.startModelService({ ...model, metadata: null }, { timeoutMs, signal });
   }
 
   /** Undefined while there is no runner to talk to: the kernel is unknown, or its container is being replaced. */

@@ -218,6 +218,8 @@ export interface BackendImages {
   push(image: ImageUpload, signal: AbortSignal, onProgress?: TransferListener): Promise<void>;
   /** The images that kernels can be made of, one entry a tag (spec/kernel-lifecycle.md 5.3). */
   list(): Promise<readonly InstalledImage[]>;
+  /** The command that the image sets (`Cmd`); empty when it sets none. Absent: images have no commands. */
+  command?(image: Pick<ImageRequest, 'canonical' | 'isLocal'>): Promise<readonly string[]>;
   /** By name or id. @throws when it is in use and `force` is off, and when it is not there. */
   remove(
     name: string,

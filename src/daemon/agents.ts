@@ -157,6 +157,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           },
           pullTimeoutMs: config.api.pullTimeoutMs,
           stopGraceMs: STOP_GRACE_MS,
+          managerVersion: config.managerVersion,
         },
         pushTimeoutMs: config.api.pushTimeoutMs,
       });

@@ -41,6 +41,21 @@ export class ImageNotAvailableError extends SpleniumError {
   override readonly pythonName = 'ImageNotAvailable';
 }
 
+/** An inference session without a folder that holds its model. */
+export class ModelFolderMissingError extends KernelError {
+  override readonly code = 'MODEL_FOLDER_MISSING';
+}
+
+/** An inference session whose model nobody describes: no file in its folder, or nothing in the request. */
+export class ModelDefinitionMissingError extends KernelError {
+  override readonly code = 'MODEL_DEFINITION_MISSING';
+}
+
+/** A model definition that cannot be read, or that says what cannot be. */
+export class ModelDefinitionInvalidError extends KernelError {
+  override readonly code = 'MODEL_DEFINITION_INVALID';
+}
+
 /** Two services want one container port, or one wants a port of the runner. */
 export class ServicePortError extends KernelError {
   override readonly code = 'SERVICE_PORT_INVALID';

@@ -22,6 +22,7 @@ import { previewKernel } from './lifecycle/preview.js';
 import { CreationProgress } from './lifecycle/progress.js';
 import { recoverKernels } from './lifecycle/recovery.js';
 import { restartFailureReason, restartKernel, updatedRequest } from './lifecycle/restart.js';
+import { ModelServices } from './lifecycle/serve-models.js';
 import { StepWatch } from './lifecycle/step-watch.js';
 import { announceTermination, removeStray } from './lifecycle/terminate.js';
 import { TIME_LIMITS } from './lifecycle/time-limits.js';
@@ -73,6 +74,7 @@ export class KernelLifecycle {
   readonly #stopListening: () => void;
   readonly #creationCount: Counter;
   readonly #sync: LifecycleSync;
+  readonly #models: ModelServices;
   #recovering: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
@@ -99,6 +101,16 @@ export class KernelLifecycle {
       inBackground: (failure, work, fields) => {
         this.#inBackground(failure, work, fields);
       },
+    });
+    this.#models = new ModelServices({
+      parts,
+      endKernel: (kernel, reason) => {
+        kernel.terminate({ reason });
+        this.#inBackground('cannot end a kernel without its model', () => this.#endings.request(kernel), {
+          kernelId: kernel.id,
+        });
+      },
+      signal: this.#closing.signal,
     });
     this.#stopListening = parts.backend.onExit((exit) => {
       this.handleExit(exit);
@@ -272,7 +284,9 @@ export class KernelLifecycle {
    * @throws when the journal or the backend cannot be read at all.
    */
   recover(): Promise<void> {
-    this.#recovering = recoverKernels(this.#parts, this.#queue, this.#endings);
+    this.#recovering = recoverKernels(this.#parts, this.#queue, this.#endings).then(() => {
+      this.#models.resume();
+    });
     this.#recovering.catch(() => undefined);
     return this.#recovering;
   }
@@ -296,6 +310,7 @@ export class KernelLifecycle {
     this.#closing.abort();
     this.#stopListening();
     for (const creation of this.#creations.values()) this.#interrupt(creation.kernel, { kind: 'closed' });
+    await this.#models.close();
     await this.whenIdle();
   }
 
@@ -365,6 +380,7 @@ export class KernelLifecycle {
         this.#settle(creation);
         this.#count('created');
         creation.succeed(result);
+        this.#models.start(kernel);
       } catch (error) {
         watch.end();
         const cause: unknown = progress.signal.aborted ? progress.signal.reason : error;
@@ -427,7 +443,9 @@ export class KernelLifecycle {
     this.#restarts.set(kernel.id, abort);
     try {
       progress.measure(watch);
-      return await restartKernel(this.#parts, progress, request);
+      const result = await restartKernel(this.#parts, progress, request);
+      this.#models.start(kernel);
+      return result;
     } catch (error) {
       watch.end();
       const cause: unknown = abort.signal.aborted ? abort.signal.reason : error;

@@ -3,6 +3,7 @@ import { ValueError } from '../core/errors.js';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../core/ids.js';
 import type { KernelFacts } from './kernel.js';
 import { CREATION_STEPS } from './kernel-state.js';
+import { modelSchema } from './models/definition.js';
 
 /**
  * The form in which the journal keeps a kernel: JSON with a version. A change that an older reader would
@@ -68,6 +69,9 @@ const creationConfig = z.object({
     blockServicePorts: z.boolean(),
     sudoSessionEnabled: z.boolean(),
     preventVfolderMounts: z.boolean(),
+    runtimeVariant: z.exactOptional(z.string()),
+    modelDefinitionPath: z.exactOptional(z.string()),
+    modelDefinition: z.exactOptional(z.record(z.string(), z.unknown())),
   }),
   preopenPorts: z.array(z.int()),
   allocatedHostPorts: z.array(z.int()),
@@ -175,6 +179,8 @@ const record = z.object({
   allocation: allocation.nullable(),
   ports: z.object({ replIn: z.int(), replOut: z.int(), booked: z.array(z.int()) }).nullable(),
   servicePorts: z.array(servicePort),
+  models: z.exactOptional(z.array(modelSchema)),
+  modelsAnswered: z.exactOptional(z.boolean()),
   handle: handle.nullable(),
   endpoints: z.object({ replIn: z.string(), replOut: z.string() }).nullable(),
   result: creationResult.nullable(),

@@ -2,6 +2,7 @@ import type { KernelHandle, RunnerEndpoints } from '../backends/backend.js';
 import type { AgentId, ContainerId, KernelId, SessionId } from '../core/ids.js';
 import { INITIAL_STATE, type KernelChange, type KernelState, transition } from './kernel-state.js';
 import type { KernelAllocation } from './lifecycle/parts.js';
+import type { Model } from './models/definition.js';
 import type { KernelCreationRequest, KernelCreationResult, ServicePort } from './requests.js';
 
 /** Host ports of one kernel. */
@@ -33,6 +34,10 @@ export interface KernelFacts {
   readonly ports: KernelPorts | null;
   /** All of them, `internal` ones included. */
   readonly servicePorts: readonly ServicePort[];
+  /** What it serves as a kernel of an inference session. Absent: nothing. */
+  readonly models?: readonly Model[];
+  /** The runner has said of all models whether they started, and that was dealt with. */
+  readonly modelsAnswered?: boolean;
   readonly handle: KernelHandle | null;
   readonly endpoints: RunnerEndpoints | null;
   /** What the creation answered, for repeats of it. */
@@ -115,6 +120,9 @@ export class Kernel {
   }
   get servicePorts(): readonly ServicePort[] {
     return this.#facts.servicePorts;
+  }
+  get models(): readonly Model[] {
+    return this.#facts.models ?? [];
   }
   get handle(): KernelHandle | null {
     return this.#facts.handle;

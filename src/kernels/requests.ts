@@ -56,6 +56,12 @@ export interface InternalData {
   readonly blockServicePorts: boolean;
   readonly sudoSessionEnabled: boolean;
   readonly preventVfolderMounts: boolean;
+  /** Kind of model server (spec/kernel-lifecycle.md 2.19). Absent: `custom`. */
+  readonly runtimeVariant?: string;
+  /** File inside the model folder. Absent: its usual names. */
+  readonly modelDefinitionPath?: string;
+  /** What 26.x sends in place of the two above, as it came. */
+  readonly modelDefinition?: Readonly<Record<string, unknown>>;
 }
 
 export interface SshKeypair {

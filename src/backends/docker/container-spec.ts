@@ -58,7 +58,10 @@ export function containerNameOf(plan: KernelPlan): string {
 }
 
 /** An image that was built here is known without a registry. */
-export function imageNameOf({ imageCanonical, imageIsLocal }: KernelPlan): string {
+export function imageNameOf({
+  imageCanonical,
+  imageIsLocal,
+}: Pick<KernelPlan, 'imageCanonical' | 'imageIsLocal'>): string {
   if (!imageIsLocal) return imageCanonical;
   const [first = '', ...rest] = imageCanonical.split('/');
   return rest.length > 0 && (/[.:]/.test(first) || first === 'localhost') ? rest.join('/') : imageCanonical;

@@ -7,6 +7,7 @@ import type {
   InstalledImage,
   TransferListener,
 } from '../backend.js';
+import { imageNameOf } from './container-spec.js';
 import { engineFailure, type Engine } from './engine.js';
 import { ImagePushError } from './errors.js';
 import { nameAndTag } from './image-names.js';
@@ -57,6 +58,14 @@ export class DockerImages implements BackendImages {
 
   list(): Promise<readonly InstalledImage[]> {
     return this.#scan.scan();
+  }
+
+  async command({
+    canonical,
+    isLocal,
+  }: Pick<ImageRequest, 'canonical' | 'isLocal'>): Promise<readonly string[]> {
+    const name = imageNameOf({ imageCanonical: canonical, imageIsLocal: isLocal });
+    return (await this.#engine.inspectImage(name))?.Config?.Cmd ?? [];
   }
 
   /** @throws EngineError, with status 404 when it is not there and 409 when it is in use. */

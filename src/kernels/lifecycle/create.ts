@@ -1,6 +1,8 @@
 import { isSpleniumError, messageOf } from '../../core/errors.js';
 import { KernelCreationError } from '../errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
+import { modelPorts } from '../models/needs.js';
+import { resolveModels } from '../models/resolve.js';
 import type { KernelCreationResult } from '../requests.js';
 import type { LifecycleParts } from './parts.js';
 import { announceProgress, type CreationProgress } from './progress.js';
@@ -37,7 +39,10 @@ export async function createKernel(
   await announceProgress(parts, progress, 'kernel_creating');
 
   progress.enter('allocating');
-  const services = planServices(request.config);
+  const models = await resolveModels(parts.backend, request, parts.settings.managerVersion ?? '25.17');
+  signal.throwIfAborted();
+  const services = planServices(request.config, modelPorts(models));
+  if (models.length > 0) kernel.learn({ models });
   await allocate(parts, kernel);
   signal.throwIfAborted();
   await takePorts(parts, kernel, services);

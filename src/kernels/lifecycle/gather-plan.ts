@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { KernelPlan } from '../../backends/backend.js';
 import type { KernelPorts } from '../kernel.js';
+import type { Model } from '../models/definition.js';
 import type { KernelCreationRequest, ResourceSpec, ServicePort } from '../requests.js';
 import type { DeviceNeeds, KernelAllocation, LifecycleParts } from './parts.js';
 import { planKernel, scratchPaths, specMounts } from './plan.js';
@@ -12,6 +13,7 @@ export interface Claim {
   readonly allocation: KernelAllocation;
   readonly ports: KernelPorts;
   readonly services: readonly ServicePort[];
+  readonly models: readonly Model[];
 }
 
 export interface GatheredPlan {
@@ -28,7 +30,7 @@ export interface GatheredPlan {
  */
 export function gatherPlan(
   { agentId, resources, settings }: Pick<LifecycleParts, 'agentId' | 'resources' | 'settings'>,
-  { request, allocation, ports, services }: Claim,
+  { request, allocation, ports, services, models }: Claim,
 ): GatheredPlan {
   const shmem = request.config.resourceOpts.shmemBytes;
   // Records of earlier releases do not have it.
@@ -48,6 +50,7 @@ export function gatherPlan(
     deviceNeeds: devices,
     ports,
     services,
+    models,
   });
   return {
     plan,

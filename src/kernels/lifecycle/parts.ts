@@ -6,6 +6,8 @@ import type { Metrics } from '../../core/metrics.js';
 import type { EventSink } from '../../events/catalogue.js';
 import type { KernelJournal } from '../kernel-journal.js';
 import type { KernelRegistry } from '../kernel-registry.js';
+import type { Model } from '../models/definition.js';
+import type { ModelRelease } from '../models/resolve.js';
 import type { AttachedDevice, ResourceSpec } from '../requests.js';
 import type { SocketRelays } from './socket-relays.js';
 import type { StartGate } from './start-gate.js';
@@ -26,6 +28,8 @@ export interface LifecycleParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly settings: LifecycleSettings;
+  /** Absent: models of inference sessions are not started. */
+  readonly models?: ModelRunner;
   /** Of the whole process. Absent: as many kernels are started at once as are asked for. */
   readonly starts?: StartGate;
   /** Absent: kernels reach no socket of this machine. */
@@ -62,6 +66,8 @@ export interface LifecycleSettings {
   };
   readonly pullTimeoutMs: number | null;
   readonly stopGraceMs: number;
+  /** Whose way with models of inference sessions is followed. Absent: 25.17. */
+  readonly managerVersion?: ModelRelease;
 }
 
 export interface AllocationRequest {
@@ -146,6 +152,16 @@ export interface RunnerConnector {
   connect(kernelId: KernelId, endpoints: RunnerEndpoints): KernelRunner;
   /** Closes the link; idempotent. */
   disconnect(kernelId: KernelId): Promise<void>;
+}
+
+/** Has the runners of kernels start models; implemented by `agent/RunnerLinks`. */
+export interface ModelRunner {
+  /** Waits for the runner's word as long as the model's health check allows. Rejects for no reason. */
+  startModel(
+    kernelId: KernelId,
+    model: Model,
+    signal: AbortSignal,
+  ): Promise<{ readonly status: 'started' | 'running' | 'failed'; readonly error?: string }>;
 }
 
 /** Keeps what ended kernels wrote for whoever asks later; implemented by `stores/redis-container-logs`. */

@@ -3,6 +3,8 @@ import { ValueError } from '../../core/errors.js';
 import type { AgentId } from '../../core/ids.js';
 import type { KernelPorts } from '../kernel.js';
 import { DEFAULT_RUNTIME_TYPE, RUNTIME_TYPE_LABEL } from '../kernel-description.js';
+import type { Model } from '../models/definition.js';
+import { modelEnvironment } from '../models/needs.js';
 import type { KernelCreationRequest, ServicePort } from '../requests.js';
 import { planEnvironment, planIdentity } from './environment.js';
 import type { DeviceNeeds, LifecycleSettings } from './parts.js';
@@ -36,6 +38,8 @@ export interface PlanFacts {
   readonly deviceNeeds: DeviceNeeds;
   readonly ports: KernelPorts;
   readonly services: readonly ServicePort[];
+  /** What the kernel serves. Absent: nothing. */
+  readonly models?: readonly Model[];
 }
 
 /**
@@ -60,7 +64,11 @@ export function planKernel(request: KernelCreationRequest, facts: PlanFacts): Ke
     imageIsLocal: request.imageRef.isLocal,
     runtimeType: config.image.labels[RUNTIME_TYPE_LABEL] ?? DEFAULT_RUNTIME_TYPE,
     runtimePath: config.image.labels[RUNTIME_PATH_LABEL] ?? null,
-    environment: { ...environment, ...hookEnvironment(needs.hooks, environment['LD_PRELOAD']) },
+    environment: {
+      ...environment,
+      ...modelEnvironment(facts.models ?? [], config.environ),
+      ...hookEnvironment(needs.hooks, environment['LD_PRELOAD']),
+    },
     scratch: scratchPaths(settings.scratchRoot, request.kernelId, settings.scratchType),
     labels: planLabels(request, facts.agentId),
     hostname: config.clusterHostname,

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { KernelPlan } from '../../backends/backend.js';
 import { NotImplementedError } from '../../core/errors.js';
 import { parseKernelId } from '../../core/ids.js';
+import { modelPorts } from '../models/needs.js';
+import { resolveModels } from '../models/resolve.js';
 import type { KernelCreationRequest, KernelPreview } from '../requests.js';
 import { gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
@@ -26,7 +28,8 @@ export async function previewKernel(
   if (!backend.describe) throw new NotImplementedError('plan_kernel');
   checkArchitecture(request.imageRef.architecture, settings.architecture);
   const { config, cluster } = request;
-  const services = planServices(config);
+  const models = await resolveModels(backend, request, settings.managerVersion ?? '25.17');
+  const services = planServices(config, modelPorts(models));
   const allocation = allocateOnTrial(parts, request);
   const fixed = fixedPorts(services, {
     sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
@@ -38,6 +41,7 @@ export async function previewKernel(
     allocation,
     ports: { replIn, replOut, booked: [] },
     services: withHostPorts(services, forServices, fixed),
+    models,
   });
   return {
     agentId: parts.agentId,

@@ -62,7 +62,15 @@ export async function restartKernel(
   request: KernelCreationRequest,
 ): Promise<KernelRestartResult> {
   const { kernel, signal } = progress;
-  kernel.apply({ type: 'restart' }, { request, result: null, startAnnounced: false });
+  kernel.apply(
+    { type: 'restart' },
+    {
+      request,
+      result: null,
+      startAnnounced: false,
+      ...(kernel.models.length > 0 ? { modelsAnswered: false } : {}),
+    },
+  );
   progress.enter('stopping-container');
   await parts.journal.record(kernel);
   await within(stopOld(parts, kernel), {

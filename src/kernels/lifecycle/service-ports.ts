@@ -16,7 +16,8 @@ const BUILT_IN: readonly PlannedService[] = [
   { name: 'ttyd', protocol: 'http', containerPorts: [7681], isInference: false },
 ];
 const RESERVED_IN_IMAGES: ReadonlySet<number> = new Set([2000, 2001, 2002, 2003, 2200, 7681]);
-const MAIN_ROLES: ReadonlySet<string> = new Set(['main', 'master']);
+/** Of the kernel that speaks for its cluster. */
+export const MAIN_ROLES: ReadonlySet<string> = new Set(['main', 'master']);
 
 /** A service before it has host ports. */
 export type PlannedService = Pick<ServicePort, 'name' | 'protocol' | 'containerPorts' | 'isInference'>;
@@ -68,7 +69,11 @@ export function parseServicePorts(label: string, endpointLabel: string): readonl
  * All services of one kernel, in the order in which they get host ports (spec/kernel-lifecycle.md 2.13).
  * @throws ServicePortError for a port that is reserved or wanted twice; ValueError for a bad label.
  */
-export function planServices(config: KernelCreationConfig): readonly PlannedService[] {
+export function planServices(
+  config: KernelCreationConfig,
+  /** Of the models that it serves. */
+  inference: readonly PlannedService[] = [],
+): readonly PlannedService[] {
   const services: PlannedService[] = [...BUILT_IN];
   if (!MAIN_ROLES.has(config.clusterRole)) return services;
   const owners = new Map(
@@ -103,6 +108,7 @@ export function planServices(config: KernelCreationConfig): readonly PlannedServ
       isInference: false,
     });
   });
+  inference.forEach(add);
   return services;
 }
 

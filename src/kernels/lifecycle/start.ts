@@ -32,7 +32,13 @@ export async function startKernel(
   const { request } = kernel;
   const { allocation, ports } = claimed(kernel);
 
-  const gathered = gatherPlan(parts, { request, allocation, ports, services: kernel.servicePorts });
+  const gathered = gatherPlan(parts, {
+    request,
+    allocation,
+    ports,
+    services: kernel.servicePorts,
+    models: kernel.models,
+  });
   const { mounts } = gathered;
   if (parts.starts?.isFull) progress.enter('waiting-for-turn');
   const leave = await parts.starts?.enter(signal);

@@ -117,6 +117,9 @@ const internalData = z
     block_service_ports: bool.nullish(),
     sudo_session_enabled: bool.nullish(),
     prevent_vfolder_mounts: bool.nullish(),
+    runtime_variant: text.nullish(),
+    model_definition_path: pathText.nullish(),
+    model_definition: anyMap.nullish(),
   })
   .nullable()
   .transform((data): InternalData => ({
@@ -127,6 +130,9 @@ const internalData = z
     blockServicePorts: data?.block_service_ports ?? false,
     sudoSessionEnabled: data?.sudo_session_enabled ?? false,
     preventVfolderMounts: data?.prevent_vfolder_mounts ?? false,
+    ...(data?.runtime_variant ? { runtimeVariant: data.runtime_variant } : {}),
+    ...(data?.model_definition_path ? { modelDefinitionPath: data.model_definition_path } : {}),
+    ...(data?.model_definition ? { modelDefinition: data.model_definition } : {}),
   }));
 
 /** `shmem` comes as a number of bytes or as its text. */
