@@ -1,7 +1,7 @@
 import type { FileListing, KernelBackend } from '../backends/backend.js';
 import type { Clock } from '../core/clock.js';
 import { within } from '../core/async.js';
-import { RuntimeError } from '../core/errors.js';
+import { messageOf, RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
@@ -163,19 +163,31 @@ export class HostedAgent implements Agent {
     });
   }
 
-  /** Brings back what an earlier run of the daemon left; resolves when the agent can take calls. */
+  /** Brings back what an earlier run of the daemon left; resolves when the agent can take calls. Then `announce` it. */
   static async start(parts: HostedAgentParts): Promise<HostedAgent> {
     const agent = new HostedAgent(parts);
     try {
       await agent.#commits.recover();
       await agent.#lifecycle.recover();
       await agent.#batchJobs.recover();
-      await parts.events.publish(agent.id, { name: 'agent_started', reason: 'self-started' });
       return agent;
     } catch (error) {
       await agent.#letGo();
       throw error;
     }
+  }
+
+  /**
+   * Tells managers that the agent is here. To be called once its first heartbeat is on its way: before that they do
+   * not know it (spec/events-and-stores.md 4.1). Never rejects: its heartbeats tell the same.
+   */
+  async announce(): Promise<void> {
+    const { events, logger } = this.#parts;
+    await events
+      .publish(this.id, { name: 'agent_started', reason: 'self-started' })
+      .catch((error: unknown) => {
+        logger.warn('the start of the agent is not announced', { agentId: this.id, error: messageOf(error) });
+      });
   }
 
   /** Kernels go on running. */

@@ -178,6 +178,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         logger,
         intervalMs: config.heartbeatIntervalMs,
       });
+      await hosted.announce();
       const loops = startAgentLoops({ ...parts, hosted });
       const statistics = startStatistics({ ...parts, kernels: hosted.kernels });
       const commits = startCommitReports({ hosted, redis, logger });

@@ -142,16 +142,14 @@ export async function openEventBus(options: {
       if (await redis.whenReady('stream', FIRST_CONNECTION_MS)) return;
       throw new StoreUnavailableError(redis.away.get('stream') ?? 'no answer');
     });
-  const { log, entries, delivered } = await OutboxLog.open(join(stateRoot, 'outbox.log'), logger);
+  const kept = await OutboxLog.open(join(stateRoot, 'outbox.log'), logger);
   const outbox = new Outbox({
     encoder: new EventEncoder({
       managerVersion: config.managerVersion,
       codec: createCodec({ dialect: config.managerVersion === '25.17' ? '25.17' : '26.8' }),
     }),
     transport: new RedisEvents({ client: () => redis.client('stream'), logger }),
-    log,
-    entries,
-    delivered,
+    ...kept,
     limits: config.outbox,
     clock: systemClock,
     logger,

@@ -22,7 +22,10 @@ const lineSchema = z.union([
   z.object({ put: entrySchema }),
   z.object({ done: z.number().int().positive(), occurrence: z.string().optional() }),
   z.object({ delivered: z.array(z.string()) }),
+  z.object({ managers: z.literal('seen') }),
 ]);
+
+const MANAGERS_SEEN = JSON.stringify({ managers: 'seen' });
 
 /** Rewritten once this many entries are done and still in the file. */
 const COMPACT_AFTER_DONE = 2000;
@@ -39,6 +42,7 @@ export class OutboxLog {
   #pending: { readonly lines: string[]; readonly written: Promise<void> } | undefined;
   #tail: Promise<void> = Promise.resolve();
   #doneLines = 0;
+  #hasSeenManagers = false;
   /** Where the last complete line ends. */
   #size: number;
   /** Behind it stands a piece of a line. */
@@ -65,6 +69,7 @@ export class OutboxLog {
       logger.error('a line of the outbox cannot be read and is skipped', { path, line, reason });
     });
     const log = new OutboxLog(path, logger, await open(path, 'a', 0o600), text);
+    log.#hasSeenManagers = content.hasSeenManagers;
     await log.rewrite(content.entries, content.delivered).catch(() => undefined);
     return { log, ...content };
   }
@@ -78,6 +83,12 @@ export class OutboxLog {
   done({ id, occurrence }: OutboxEntry): Promise<void> {
     this.#doneLines += 1;
     return this.#append(JSON.stringify({ done: id, ...(occurrence === null ? {} : { occurrence }) }));
+  }
+
+  /** Notes for later processes that managers have read events of this daemon. */
+  sawManagers(): Promise<void> {
+    this.#hasSeenManagers = true;
+    return this.#append(MANAGERS_SEEN);
   }
 
   get wantsRewrite(): boolean {
@@ -94,6 +105,7 @@ export class OutboxLog {
       const next = `${this.#path}.new`;
       const lines = entries.map((entry) => `${JSON.stringify({ put: encodeEntry(entry) })}\n`);
       if (delivered.length > 0) lines.unshift(`${JSON.stringify({ delivered })}\n`);
+      if (this.#hasSeenManagers) lines.unshift(`${MANAGERS_SEEN}\n`);
       const text = lines.join('');
       try {
         const file = await open(next, 'w', 0o600);
@@ -188,11 +200,14 @@ export interface OutboxContent {
   readonly entries: readonly OutboxEntry[];
   /** Occurrences that were, oldest first. */
   readonly delivered: readonly string[];
+  /** Has an earlier process met managers that read the stream? */
+  readonly hasSeenManagers: boolean;
 }
 
 function readContent(text: string, onBadLine: (line: number, reason: string) => void): OutboxContent {
   const entries = new Map<number, OutboxEntry>();
   const delivered = new Set<string>();
+  let hasSeenManagers = false;
   const lines = text.split('\n');
   // The part behind the last line break was being written when the process ended.
   lines.pop();
@@ -200,6 +215,7 @@ function readContent(text: string, onBadLine: (line: number, reason: string) => 
     const parsed = lineSchema.safeParse(parseJson(line));
     if (!parsed.success) onBadLine(index + 1, z.prettifyError(parsed.error));
     else if ('delivered' in parsed.data) for (const one of parsed.data.delivered) delivered.add(one);
+    else if ('managers' in parsed.data) hasSeenManagers = true;
     else if ('done' in parsed.data) {
       entries.delete(parsed.data.done);
       if (parsed.data.occurrence !== undefined) delivered.add(parsed.data.occurrence);
@@ -211,7 +227,11 @@ function readContent(text: string, onBadLine: (line: number, reason: string) => 
     }
   }
   // One that the disk took only at the second attempt stands behind younger ones.
-  return { entries: [...entries.values()].sort((a, b) => a.id - b.id), delivered: [...delivered] };
+  return {
+    entries: [...entries.values()].sort((a, b) => a.id - b.id),
+    delivered: [...delivered],
+    hasSeenManagers,
+  };
 }
 
 function parseJson(text: string): unknown {

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { deferred, within } from '../core/async.js';
+import { type Deferred, deferred, within } from '../core/async.js';
 import type { Clock } from '../core/clock.js';
-import { messageOf } from '../core/errors.js';
+import { hasCode, messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Counter, Gauge, Metrics } from '../core/metrics.js';
 import type { AgentEvent, EventSink } from './catalogue.js';
 import type { EventEncoder, StreamField } from './event-encoder.js';
 import { EventNotKeptError } from './errors.js';
-import type { EventTransport } from './event-transport.js';
+import { ENTRY_REFUSED, type EventTransport } from './event-transport.js';
+import { ManagerPace } from './manager-pace.js';
 import type { OutboxLog } from './outbox-log.js';
 import { EVENT_KINDS, type Importance } from './wire/delivery.js';
 
@@ -42,6 +43,8 @@ interface OutboxParts {
   readonly entries: readonly OutboxEntry[];
   /** Occurrences that an earlier process has delivered, oldest first. */
   readonly delivered: readonly string[];
+  /** Has an earlier process met managers that read events? */
+  readonly hasSeenManagers: boolean;
   readonly limits: OutboxLimits;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -62,26 +65,37 @@ const REPLACEABLE: ReadonlySet<string> = new Set(['agent_heartbeat', 'agent_stat
 /** Not worth failing a start or a stop of the agent. */
 const MAY_BE_LOST: ReadonlySet<string> = new Set(['agent_started', 'agent_terminated']);
 
+type Attempt = { readonly left: true } | { readonly left: false; readonly pauseMs: number };
+
 /**
  * The way out for events: lifecycle events are on disk before `publish` resolves, everything leaves in the order in
- * which it came, and a manager's store that is away only delays (design, decision 9). A report (heartbeat, progress)
- * lives in memory alone: the next one replaces it. At a bound, reports go first; a lifecycle event that must go is
- * counted and logged, each by name.
+ * which it came, and a manager's store that is away only delays (design, decision 9). Managers that read slowly or are
+ * away only delay too, see `ManagerPace`; heartbeats alone overtake what waits for them. A report (heartbeat,
+ * progress) lives in memory alone: the next one replaces it. At a bound, reports go first; a lifecycle event that must
+ * go is counted and logged, each by name.
  *
  * Where the disk refuses an event, `publish` waits until the store has it instead, and rejects if neither takes it.
  */
 export class Outbox implements EventSink {
   readonly #parts: OutboxParts;
   readonly #queue: OutboxEntry[];
+  readonly #pace: ManagerPace;
   readonly #dropped: Counter;
   readonly #delivered: Counter;
   readonly #length: Gauge;
   readonly #stop = new AbortController();
   /** Delivered occurrences, oldest first. */
   readonly #occurrences: Set<string>;
-  /** Lifecycle entries that the disk has refused so far -> resolves once they need it no more. */
-  readonly #unkept = new Map<OutboxEntry, { readonly promise: Promise<void>; resolve(): void }>();
+  /** Lifecycle entries that the disk has refused so far -> settles once they need it no more. */
+  readonly #unkept = new Map<OutboxEntry, Deferred<undefined>>();
+  /** Given up at a bound or refused by the store. */
+  readonly #lost = new WeakSet<OutboxEntry>();
+  /** Agent -> its events that wait. */
+  readonly #waiting = new Map<string, number>();
   #failure: string | null = null;
+  #retryMs: number = RETRY_MS.first;
+  /** On its way at this moment. */
+  #leaving: OutboxEntry | null = null;
   #bytes: number;
   #lastId: number;
   #delivering: Promise<void> | undefined;
@@ -89,24 +103,28 @@ export class Outbox implements EventSink {
   constructor(parts: OutboxParts) {
     this.#parts = parts;
     this.#queue = [...parts.entries];
+    this.#pace = new ManagerPace(parts);
     this.#occurrences = new Set(parts.delivered.slice(-REMEMBERED_OCCURRENCES));
     this.#bytes = this.#queue.reduce((sum, entry) => sum + sizeOf(entry), 0);
     this.#lastId = this.#queue.reduce((highest, { id }) => Math.max(highest, id), 0);
     this.#dropped = parts.metrics.counter({
       name: 'splenium_outbox_dropped_total',
-      help: 'Events given up because the outbox was full or they were too old.',
-      labels: ['event', 'importance'],
+      help: 'Events given up: the outbox was full, they were too old, or the event store refused them for good.',
+      labels: ['agent', 'event', 'importance'],
     });
     this.#delivered = parts.metrics.counter({
       name: 'splenium_outbox_delivered_total',
       help: 'Events taken over by the event store.',
-      labels: ['event'],
+      labels: ['agent', 'event'],
     });
     this.#length = parts.metrics.gauge({
       name: 'splenium_outbox_events',
       help: 'Events that wait to be delivered.',
+      labels: ['agent'],
     });
-    this.#length.set(this.#queue.length);
+    for (const { source } of this.#queue) this.#count(source, 1);
+    // Some may have become too old while no process ran.
+    this.#enforceLimits();
     if (this.#queue.length > 0) this.#wake();
   }
 
@@ -119,7 +137,10 @@ export class Outbox implements EventSink {
     return this.#failure;
   }
 
-  /** @throws EventNotKeptError when neither the disk nor the store takes a lifecycle event; it stays in memory. */
+  /**
+   * @throws EventNotKeptError when neither the disk nor the store takes a lifecycle event, which stays in memory then,
+   * or when it was given up.
+   */
   async publish(source: AgentId, event: AgentEvent, occurrence?: string): Promise<void> {
     if (this.#stop.signal.aborted) return;
     if (occurrence !== undefined && this.#isKnown(occurrence)) return;
@@ -139,11 +160,11 @@ export class Outbox implements EventSink {
       broadcast: encoded.broadcast,
       cacheKey: encoded.cacheKey,
     };
-    if (REPLACEABLE.has(event.name)) await this.#removeWaiting(entry);
+    if (REPLACEABLE.has(event.name)) this.#removeWaiting(entry);
     this.#queue.push(entry);
     this.#bytes += sizeOf(entry);
+    this.#count(source, 1);
     this.#enforceLimits();
-    this.#length.set(this.#queue.length);
     const kept = importance === 'lifecycle' ? this.#keep(entry) : null;
     this.#wake();
     await kept;
@@ -155,23 +176,27 @@ export class Outbox implements EventSink {
 
   /** On disk, or gone to the store: then it can no longer be lost. */
   async #keep(entry: OutboxEntry): Promise<void> {
-    if (await this.#put(entry)) return;
-    if (!this.#queue.includes(entry)) return;
+    // One that was given up at once must not come back with the next start.
+    const isOnDisk = !this.#lost.has(entry) && (await this.#put(entry));
     const safe = deferred<undefined>();
-    this.#unkept.set(entry, {
-      promise: safe.promise,
-      resolve: () => {
-        safe.resolve(undefined);
-      },
-    });
-    if (MAY_BE_LOST.has(entry.name)) return;
+    if (!isOnDisk && this.#queue.includes(entry)) this.#unkept.set(entry, safe);
+    if (isOnDisk || MAY_BE_LOST.has(entry.name)) return;
+    if (this.#lost.has(entry)) throw this.#notKept(entry);
+    if (!this.#unkept.has(entry)) return;
     await within(safe.promise, { timeoutMs: KEEP_WAIT_MS, what: entry.name }).catch(() => {
-      throw new EventNotKeptError(
-        `${entry.name} of agent ${entry.source} is only in memory: the outbox cannot be written and the event store ` +
-          'takes nothing; make room in the state directory',
-        { retryable: true, details: { event: entry.name } },
-      );
+      throw this.#notKept(entry);
     });
+  }
+
+  #notKept(entry: OutboxEntry): EventNotKeptError {
+    const what = `${entry.name} of agent ${entry.source}`;
+    return new EventNotKeptError(
+      this.#lost.has(entry)
+        ? `${what} was given up: the outbox is full, or the event store refuses it for good; the log says which`
+        : `${what} is only in memory: the outbox cannot be written and the event store takes nothing; make room in ` +
+            'the state directory',
+      { retryable: true, details: { event: entry.name } },
+    );
   }
 
   /** Was it possible? The log has said why not. */
@@ -189,7 +214,7 @@ export class Outbox implements EventSink {
     for (const [entry, safe] of this.#unkept) {
       if (!(await this.#put(entry))) return;
       this.#unkept.delete(entry);
-      safe.resolve();
+      safe.resolve(undefined);
     }
   }
 
@@ -212,35 +237,67 @@ export class Outbox implements EventSink {
   }
 
   async #deliverAll(): Promise<void> {
-    let retryMs: number = RETRY_MS.first;
     for (let entry = this.#queue[0]; entry; entry = this.#queue[0]) {
       if (this.#stop.signal.aborted) return;
-      const { token, anycast, broadcast, cacheKey, importance } = entry;
-      try {
-        await this.#parts.transport.deliver({
-          ...{ token, anycast, broadcast, cacheKey },
-          once: importance === 'lifecycle',
-        });
-      } catch (error) {
-        this.#failure = messageOf(error);
-        if (retryMs === RETRY_MS.first)
-          this.#parts.logger.warn('events cannot be delivered; trying on', {
-            waiting: this.#queue.length,
-            error: this.#failure,
-          });
-        await this.#keepLate();
-        await this.#parts.clock.sleep(retryMs, this.#stop.signal).catch(() => undefined);
-        retryMs = Math.min(retryMs * 2, RETRY_MS.most);
-        this.#enforceLimits();
-        continue;
-      }
+      const attempt = await this.#attempt(entry, 'first');
+      if (attempt.left) continue;
+      await this.#keepLate();
+      await this.#parts.clock.sleep(attempt.pauseMs, this.#stop.signal).catch(() => undefined);
+      this.#enforceLimits();
+    }
+  }
+
+  async #attempt(entry: OutboxEntry, place: 'first' | 'overtaking'): Promise<Attempt> {
+    const { token, anycast, broadcast, cacheKey, importance } = entry;
+    this.#leaving = entry;
+    try {
+      const outcome = await this.#parts.transport.deliver({
+        ...{ token, anycast, broadcast, cacheKey },
+        once: importance === 'lifecycle',
+        ...this.#pace.needs(importance),
+      });
       if (this.#failure !== null) this.#parts.logger.info('events are delivered again');
       this.#failure = null;
-      retryMs = RETRY_MS.first;
-      this.#delivered.increment({ event: entry.name });
+      this.#retryMs = RETRY_MS.first;
+      if (outcome.held !== null) {
+        if (place === 'overtaking') return { left: false, pauseMs: 0 };
+        const pauseMs = this.#pace.held(outcome.held, outcome.position);
+        await this.#overtake(entry);
+        return { left: false, pauseMs };
+      }
+      // What overtakes says nothing about what waits.
+      if (place === 'first' && this.#pace.taken(outcome))
+        void this.#parts.log.sawManagers().catch(() => undefined);
+      this.#delivered.increment({ agent: entry.source, event: entry.name });
       this.#remember(entry);
       await this.#remove(entry);
+      return { left: true };
+    } catch (error) {
+      if (!hasCode(error, ENTRY_REFUSED)) return { left: false, pauseMs: this.#failed(messageOf(error)) };
+      this.#drop(entry, { refusal: messageOf(error) });
+      return { left: true };
+    } finally {
+      this.#leaving = null;
     }
+  }
+
+  /** Managers take an agent without heartbeats for lost, and these push nothing out: so they go ahead. */
+  async #overtake(waiting: OutboxEntry): Promise<void> {
+    for (const entry of this.#queue.filter(({ name }) => REPLACEABLE.has(name)))
+      if (entry !== waiting && !this.#stop.signal.aborted) await this.#attempt(entry, 'overtaking');
+  }
+
+  /** How long until the next attempt, ms. */
+  #failed(reason: string): number {
+    this.#failure = reason;
+    const pauseMs = this.#retryMs;
+    if (pauseMs === RETRY_MS.first)
+      this.#parts.logger.warn('events cannot be delivered; trying on', {
+        waiting: this.#queue.length,
+        error: reason,
+      });
+    this.#retryMs = Math.min(pauseMs * 2, RETRY_MS.most);
+    return pauseMs;
   }
 
   #remember({ occurrence }: OutboxEntry): void {
@@ -253,15 +310,8 @@ export class Outbox implements EventSink {
   }
 
   async #remove(entry: OutboxEntry): Promise<void> {
-    const index = this.#queue.indexOf(entry);
     // The limits may have removed it while it was on its way.
-    if (index < 0) return;
-    this.#queue.splice(index, 1);
-    this.#bytes -= sizeOf(entry);
-    this.#length.set(this.#queue.length);
-    if (entry.importance !== 'lifecycle') return;
-    this.#unkept.get(entry)?.resolve();
-    this.#unkept.delete(entry);
+    if (!this.#detach(entry) || entry.importance !== 'lifecycle') return;
     const { log } = this.#parts;
     await log.done(entry).catch(() => undefined);
     if (log.wantsRewrite)
@@ -273,36 +323,53 @@ export class Outbox implements EventSink {
         .catch(() => undefined);
   }
 
-  /** The first of the queue may be on its way already. */
-  async #removeWaiting({ name, source }: OutboxEntry): Promise<void> {
-    for (const waiting of this.#queue.slice(1))
-      if (waiting.name === name && waiting.source === source) await this.#remove(waiting);
+  /** Was it still in the queue? */
+  #detach(entry: OutboxEntry): boolean {
+    const index = this.#queue.indexOf(entry);
+    if (index < 0) return false;
+    this.#queue.splice(index, 1);
+    this.#bytes -= sizeOf(entry);
+    this.#count(entry.source, -1);
+    const safe = this.#unkept.get(entry);
+    this.#unkept.delete(entry);
+    if (this.#lost.has(entry)) safe?.reject(this.#notKept(entry));
+    else safe?.resolve(undefined);
+    return true;
+  }
+
+  #count(source: string, by: 1 | -1): void {
+    const waiting = (this.#waiting.get(source) ?? 0) + by;
+    this.#waiting.set(source, waiting);
+    this.#length.set(waiting, { agent: source });
+  }
+
+  #removeWaiting({ name, source }: OutboxEntry): void {
+    for (const waiting of this.#queue.filter((one) => one.name === name && one.source === source))
+      if (waiting !== this.#leaving) this.#detach(waiting);
   }
 
   #enforceLimits(): void {
     const { maxEvents, maxBytes, maxAgeMs } = this.#parts.limits;
     const oldest = this.#parts.clock.nowMs() - maxAgeMs;
     for (const entry of this.#queue.filter(({ createdAtMs }) => createdAtMs < oldest))
-      this.#drop(entry, 'age');
+      this.#drop(entry, { bound: 'age' });
     while (this.#queue.length > maxEvents || this.#bytes > maxBytes) {
       const victim = this.#queue.find(({ importance }) => importance === 'report') ?? this.#queue[0];
       if (!victim) return;
-      this.#drop(victim, 'size');
+      this.#drop(victim, { bound: 'size' });
     }
   }
 
-  #drop(entry: OutboxEntry, bound: 'age' | 'size'): void {
+  #drop(entry: OutboxEntry, why: { readonly bound: 'age' | 'size' } | { readonly refusal: string }): void {
     const { name, source, importance } = entry;
-    this.#dropped.increment({ event: name, importance });
-    if (importance === 'lifecycle')
-      this.#parts.logger.error(
-        'a lifecycle event is given up: raise the outbox limits or mend the event store',
-        {
-          event: name,
-          agentId: source,
-          bound,
-        },
-      );
+    this.#lost.add(entry);
+    this.#dropped.increment({ agent: source, event: name, importance });
+    const message =
+      'refusal' in why
+        ? 'an event is given up: the event store refuses it for good'
+        : 'a lifecycle event is given up: raise the outbox limits or mend the event store';
+    if (importance === 'lifecycle' || 'refusal' in why)
+      this.#parts.logger.error(message, { event: name, agentId: source, ...why });
     void this.#remove(entry);
   }
 }

@@ -17,3 +17,9 @@ export class StoreKeyFileError extends SpleniumError {
   override readonly code = 'STORE_KEY_FILE';
   override readonly pythonName = 'PermissionError';
 }
+
+/** The store refuses this one entry for what it is: no repeat can help. */
+export class EntryRefusedError extends SpleniumError {
+  override readonly code = 'ENTRY_REFUSED';
+  override readonly pythonName = 'ValueError';
+}

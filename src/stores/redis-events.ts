@@ -1,32 +1,21 @@
 import type { Redis } from 'ioredis';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import { StoreUnavailableError } from './errors.js';
+import { DELIVER, type DeliveryAnswer, readAnswer, readGroup } from './redis-delivery.js';
+import { EntryRefusedError, StoreUnavailableError } from './errors.js';
 
 const STREAM = 'events';
 const CHANNEL = 'events_all';
-/** About as many entries as the original keeps (spec/events-and-stores.md 3.1). */
+/** The consumer group that managers read as (spec/events-and-stores.md 3.1). */
+const GROUP = 'manager';
+/**
+ * About as many entries as the original keeps (spec/events-and-stores.md 3.1). More would be of no use: whoever adds
+ * the next entry, a manager for instance, cuts the stream to this.
+ */
 const STREAM_LENGTH = 128;
 const CACHE_SECONDS = 300;
 /** How long Redis remembers that it has an event: longer than an attempt and its repeats, also after a restart. */
 const TOKEN_SECONDS = 3600;
-
-/**
- * Stream, kept copy and channel in one step, once for each token. An attempt whose answer was lost may be carried out
- * much later, by a server that was frozen for instance, so whether an event is there already is decided by Redis.
- * The first write comes first: what refuses it (memory, a replica) refuses all.
- */
-const DELIVER_ONCE = `
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local fields = {}
-for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end
-if #fields > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', unpack(fields)) end
-redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
-if ARGV[3] ~= '' then
-  if KEYS[3] then redis.call('SET', KEYS[3], ARGV[3], 'EX', ARGV[4]) end
-  redis.call('PUBLISH', ARGV[5], ARGV[3])
-end
-return 1`;
 
 /** One event for Redis; `events/EventDelivery` is one. */
 export interface RedisDelivery {
@@ -36,6 +25,10 @@ export interface RedisDelivery {
   readonly anycast: readonly (readonly [name: string, value: Buffer])[] | null;
   readonly broadcast: string | null;
   readonly cacheKey: string | null;
+  /** Nothing is sent while managers have this many entries left to read, or more. Default: no matter how many. */
+  readonly unreadBelow?: number | null;
+  /** Nothing is sent while the stream has no group of managers. Default: it need not have one. */
+  readonly needsGroup?: boolean;
 }
 
 /** Events over Redis: the stream of anycasts and the channel of broadcasts (spec/events-and-stores.md 3.1 to 3.3). */
@@ -52,12 +45,24 @@ export class RedisEvents {
     this.#logger = options.logger;
   }
 
-  /** @throws the client's error when it is not certain that stream and channel have it. */
-  async deliver(delivery: RedisDelivery): Promise<void> {
-    if (delivery.once && this.#mayRunScripts) {
+  /**
+   * Where Redis allows scripts, the look at what managers have read and the entry are one step.
+   * @throws EntryRefusedError when Redis refuses this event for its own sake, now and ever; the client's error when
+   * it is not certain that stream and channel have it.
+   */
+  async deliver(delivery: RedisDelivery): Promise<DeliveryAnswer> {
+    try {
+      return await this.#deliver(delivery);
+    } catch (error) {
+      if (!isLastingRefusal(error)) throw error;
+      throw new EntryRefusedError(`redis refuses an event for good: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async #deliver(delivery: RedisDelivery): Promise<DeliveryAnswer> {
+    if (this.#mayRunScripts) {
       try {
-        await this.#deliverOnce(delivery);
-        return;
+        return await this.#deliverAtOnce(delivery);
       } catch (error) {
         if (!isScriptRefusal(error)) throw error;
         this.#mayRunScripts = false;
@@ -66,26 +71,56 @@ export class RedisEvents {
         });
       }
     }
-    await this.#deliverInHalves(delivery);
+    return await this.#deliverInHalves(delivery);
   }
 
-  async #deliverOnce({ token, anycast, broadcast, cacheKey }: RedisDelivery): Promise<void> {
+  async #deliverAtOnce(delivery: RedisDelivery): Promise<DeliveryAnswer> {
+    const { token, once, anycast, broadcast, cacheKey, unreadBelow, needsGroup } = delivery;
     const keys = [`splenium.event.${token}`, STREAM, ...(cacheKey === null ? [] : [cacheKey])];
-    await this.#client().eval(
-      DELIVER_ONCE,
+    const answer = await this.#client().eval(
+      DELIVER,
       keys.length,
       ...keys,
-      ...[TOKEN_SECONDS, STREAM_LENGTH, broadcast ?? '', CACHE_SECONDS, CHANNEL],
+      ...[once ? TOKEN_SECONDS : '', STREAM_LENGTH, broadcast ?? '', CACHE_SECONDS, CHANNEL],
+      ...[GROUP, unreadBelow ?? '', needsGroup === true ? 1 : ''],
       ...(anycast?.flat() ?? []),
     );
+    return readAnswer(answer);
   }
 
-  async #deliverInHalves({ token, anycast, broadcast, cacheKey }: RedisDelivery): Promise<void> {
+  async #deliverInHalves(delivery: RedisDelivery): Promise<DeliveryAnswer> {
+    const { token, anycast, broadcast, cacheKey } = delivery;
+    let answer: DeliveryAnswer = { held: null, hasGroup: null, position: '' };
     if (anycast && this.#halfDelivered !== token) {
+      answer = await this.#look(delivery);
+      if (answer.held !== null) return answer;
       await this.#client().xadd(STREAM, 'MAXLEN', '~', STREAM_LENGTH, '*', ...anycast.flat());
       this.#halfDelivered = token;
     }
     if (broadcast !== null) await this.#broadcast(broadcast, cacheKey);
+    return answer;
+  }
+
+  /** Only as exact as the server's own count of unread entries, which Redis before 7 does not have. */
+  async #look({ unreadBelow, needsGroup }: RedisDelivery): Promise<DeliveryAnswer> {
+    const group = await this.#client()
+      .xinfo('GROUPS', STREAM)
+      .then(
+        (groups: unknown) => readGroup(groups, GROUP),
+        (error: unknown) => {
+          const text = messageOf(error);
+          if (/no such key/i.test(text)) return 'none';
+          // Of the command itself: this user may not, or this server cannot.
+          if (/^(NOPERM|ERR unknown)/i.test(text)) return 'unknown';
+          throw error;
+        },
+      );
+    if (group === 'unknown') return { held: null, hasGroup: null, position: '' };
+    if (group === 'none')
+      return { held: needsGroup === true ? 'no-group' : null, hasGroup: false, position: '' };
+    const { position, unread } = group;
+    const isFull = typeof unreadBelow === 'number' && unread !== null && unread >= unreadBelow;
+    return { held: isFull ? 'unread' : null, hasGroup: true, position };
   }
 
   /** The kept copy is written first, so that whoever hears the message finds it. */
@@ -105,3 +140,12 @@ export class RedisEvents {
 /** Of `EVAL` itself, not of a command inside. */
 const isScriptRefusal = (error: unknown): boolean =>
   /^NOPERM .*'?eval'?|^ERR unknown command '?eval/i.test(messageOf(error));
+
+/**
+ * Refusals of an entry as such: it is too large, or the key that it goes to holds something else. Everything else
+ * (no memory, a replica, a server that loads or moves, no rights, a lost connection) passes or can be mended.
+ */
+const isLastingRefusal = (error: unknown): boolean =>
+  /\bWRONGTYPE\b|invalid (multi)?bulk length|exceeds maximum allowed size|too large to be stored|too many results to unpack/i.test(
+    messageOf(error),
+  );

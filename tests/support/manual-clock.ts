@@ -19,7 +19,13 @@ export class ManualClock implements Clock {
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const sleeper = { untilMs: this.#nowMs + ms, wake: resolve };
+      const sleeper = {
+        untilMs: this.#nowMs + ms,
+        wake: () => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
+        },
+      };
       this.#sleepers.add(sleeper);
       const onAbort = () => {
         this.#sleepers.delete(sleeper);

@@ -140,7 +140,9 @@ export class AgentBench {
           ...options.settings,
         },
       };
-      agents.push(await HostedAgent.start(parts));
+      const agent = await HostedAgent.start(parts);
+      await agent.announce();
+      agents.push(agent);
     }
     return new AgentBench({ directory, agents, pools, node, events, log, groups });
   }

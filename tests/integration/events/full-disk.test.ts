@@ -8,8 +8,8 @@ import { parseAgentId, parseKernelId, parseSessionId } from '../../../src/core/i
 import { type Logger, silentLogger } from '../../../src/core/logger.js';
 import { noMetrics } from '../../../src/core/metrics.js';
 import { EventEncoder } from '../../../src/events/event-encoder.js';
-import type { EventDelivery, EventTransport } from '../../../src/events/event-transport.js';
-import { Outbox } from '../../../src/events/outbox.js';
+import type { DeliveryOutcome, EventDelivery, EventTransport } from '../../../src/events/event-transport.js';
+import { Outbox, type OutboxLimits } from '../../../src/events/outbox.js';
 import { OutboxLog } from '../../../src/events/outbox-log.js';
 import { eventually } from '../../support/eventually.js';
 import { RecordedLog } from '../../support/recorded-log.js';
@@ -38,10 +38,10 @@ class Transport implements EventTransport {
   readonly tokens: string[] = [];
   away = true;
 
-  deliver({ token }: EventDelivery): Promise<void> {
+  deliver({ token }: EventDelivery): Promise<DeliveryOutcome> {
     if (this.away) return Promise.reject(new Error('away'));
     this.tokens.push(token);
-    return Promise.resolve();
+    return Promise.resolve({ held: null, hasGroup: null, position: '' });
   }
 }
 
@@ -67,12 +67,12 @@ withDisk('an outbox on a full disk', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  const open = async (logger: Logger = silentLogger): Promise<Outbox> => {
-    const { log, entries, delivered } = await OutboxLog.open(path, logger);
+  const open = async (logger: Logger = silentLogger, limits: Partial<OutboxLimits> = {}): Promise<Outbox> => {
+    const kept = await OutboxLog.open(path, logger);
     return new Outbox({
       encoder: new EventEncoder({ managerVersion: '25.17', codec: createCodec() }),
-      ...{ transport, log, entries, delivered },
-      limits: { maxEvents: 1000, maxBytes: 1_000_000, maxAgeMs: 3_600_000 },
+      ...{ transport, ...kept },
+      limits: { maxEvents: 1000, maxBytes: 1_000_000, maxAgeMs: 3_600_000, ...limits },
       clock: systemClock,
       logger: silentLogger,
       metrics: noMetrics,
@@ -119,6 +119,30 @@ withDisk('an outbox on a full disk', () => {
     });
     await outbox.close(5000);
   }, 90_000);
+
+  test('an event that the disk refuses and the bound gives up is refused, by its name', async () => {
+    const outbox = await open(silentLogger, { maxEvents: 1 });
+    await fill();
+    const outcomes: unknown[] = [];
+    // Each pushes the one before it out. What is left of the last page may take the first ones.
+    const names = ['1', '2', '3', '4', '5', '6', '7'];
+    for (const name of names)
+      outcomes.push(
+        publish(outbox, name).then(
+          () => 'kept',
+          (error: unknown) => error,
+        ),
+      );
+    const last = await Promise.all(outcomes.slice(0, -1)).then((all) => all.at(-1));
+    expect(last).toMatchObject({
+      code: 'EVENT_NOT_KEPT',
+      message: expect.stringContaining('was given up') as string,
+    });
+    transport.away = false;
+    expect(await outcomes.at(-1)).toBe('kept');
+    expect(transport.tokens).toEqual(['7']);
+    await outbox.close(5000);
+  });
 
   test('with the store there, an event is kept by it', async () => {
     transport.away = false;
