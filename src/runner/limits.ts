@@ -20,7 +20,7 @@ export interface RunnerLinkLimits {
   readonly maxMessageBytes: number;
   /** How long to wait for a completion, a status or the list of apps. */
   readonly replyTimeoutMs: number;
-  /** How long to wait until a service has started: 10 s in 25.17, 35 s in 26.8. */
+  /** How long to wait until a service has started: longer than the runner waits for its port (9.4 L13). */
   readonly serviceTimeoutMs: number;
 }
 
@@ -35,5 +35,5 @@ export const DEFAULT_LIMITS: RunnerLinkLimits = {
   maxPendingReplies: 128,
   maxMessageBytes: 64 << 20,
   replyTimeoutMs: 10_000,
-  serviceTimeoutMs: 10_000,
+  serviceTimeoutMs: 35_000,
 };

@@ -11,16 +11,18 @@ const INFINIBAND = '/dev/infiniband';
 const statOf = (path: string) => stat(path).catch(() => null);
 
 /** Files of this machine that kernels see, as far as they are there and not empty (spec/kernel-lifecycle.md 2.9). */
-export async function findHostMounts(): Promise<readonly PlannedMount[]> {
+export async function findHostMounts(root = '/'): Promise<readonly PlannedMount[]> {
   const mounts: PlannedMount[] = [];
+  const lxcfs = join(root, LXCFS);
   for (const path of CLOCK_FILES)
-    if (await statOf(path)) mounts.push({ source: path, target: path, permission: 'ro' });
-  for (const name of await readdir(join(LXCFS, 'proc')).catch(() => []))
-    if (((await statOf(join(LXCFS, 'proc', name)))?.size ?? 0) > 0)
-      mounts.push({ source: join(LXCFS, 'proc', name), target: join('/proc', name), permission: 'rw' });
+    if (await statOf(join(root, path)))
+      mounts.push({ source: join(root, path), target: path, permission: 'ro' });
+  for (const name of await readdir(join(lxcfs, 'proc')).catch(() => []))
+    if (((await statOf(join(lxcfs, 'proc', name)))?.size ?? 0) > 0)
+      mounts.push({ source: join(lxcfs, 'proc', name), target: join('/proc', name), permission: 'rw' });
   for (const path of LXCFS_CPU)
-    if (await statOf(join(LXCFS, path)))
-      mounts.push({ source: join(LXCFS, path), target: path, permission: 'rw' });
+    if (await statOf(join(lxcfs, path)))
+      mounts.push({ source: join(lxcfs, path), target: path, permission: 'rw' });
   return mounts;
 }
 

@@ -34,7 +34,8 @@ interface Result {
   readonly error?: string;
 }
 
-const PORT_LIMIT_MS = 30_000;
+/** For the port of a service to open; the agent waits somewhat longer. */
+export const PORT_LIMIT_MS = 30_000;
 const AFTER_PORT_LIMIT_MS = 10_000;
 const BUILT_IN_PORT_LIMIT_MS = 10_000;
 const SHUTDOWN_GRACE_MS = 2000;

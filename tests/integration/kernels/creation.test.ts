@@ -156,7 +156,7 @@ describe('a container whose creation failed only in appearance', () => {
     bench.faults.fail('backend.create:lost');
     await expect(create(kernelRequest())).rejects.toThrow('injected failure at backend.create:lost');
     expect(await bench.leftovers()).toEqual(NOTHING);
-    expect(await bench.lifecycle.compareWithBackend()).toEqual({ ended: [] });
+    expect(await bench.lifecycle.compareWithBackend()).toMatchObject({ ended: [] });
     expect(bench.events.terminations()).toEqual(['failed-to-create']);
   });
 

@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KernelCreationRequest } from '../../../src/kernels/requests.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
@@ -270,4 +270,30 @@ test('files that the kernel has locked away are removed all the same', async () 
   await writeFile(join(locked, 'file'), 'x', { mode: 0o000 });
   await destroy(request);
   expect(await bench.leftovers()).toEqual(NOTHING);
+});
+
+test('nothing looks into the folders of a kernel at its start, restart and end, however much is in them (L12)', async () => {
+  const folder = join(bench.directory, 'folder');
+  const deep = join(folder, 'deep');
+  await mkdir(deep, { recursive: true });
+  await writeFile(join(deep, 'file'), 'x');
+  const longAgo = new Date(1_000_000_000_000);
+  for (const path of [join(deep, 'file'), deep, folder]) await utimes(path, longAgo, new Date());
+  const facts = () =>
+    Promise.all(
+      [deep, join(deep, 'file')].map((path) => stat(path).then(({ atimeMs, ctimeMs }) => [atimeMs, ctimeMs])),
+    );
+  const before = await facts();
+  const mount = {
+    ...{ name: 'data', vfid: 'a1', vfsubpath: '.', hostPath: folder, kernelPath: '/home/work/data' },
+    ...({ permission: 'rw', usageMode: 'general' } as const),
+  };
+  const request = kernelRequest({ config: { mounts: [mount] } });
+  await bench.lifecycle.create([request], never);
+  const { sessionId, kernelId, imageRef } = request;
+  await bench.lifecycle.restart({ sessionId, kernelId, imageRef, updatedConfig: {} }, never);
+  await destroy(request);
+  expect(await bench.leftovers()).toEqual(NOTHING);
+  // A listing would have set the time of access, a change of owner that of the change.
+  expect(await facts()).toEqual(before);
 });

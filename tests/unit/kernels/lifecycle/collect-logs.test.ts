@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import type { KernelHandle } from '../../../../src/backends/backend.js';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../../../src/core/ids.js';
 import { chunksOf, collectLogs } from '../../../../src/kernels/lifecycle/collect-logs.js';
@@ -29,7 +30,11 @@ test.each([
 });
 
 describe('collecting', () => {
-  const collect = async (outcome: { readonly log: string; readonly failure?: Error }) => {
+  const collect = async (outcome: {
+    readonly log: string;
+    readonly failure?: Error;
+    readonly reading?: Promise<never>;
+  }) => {
     const logger = new RecordedLog();
     const stored: string[] = [];
     const told: string[] = [];
@@ -37,7 +42,7 @@ describe('collecting', () => {
       {
         agentId: AGENT,
         backend: {
-          logs: () => Promise.resolve(Buffer.from(outcome.log)),
+          logs: () => outcome.reading ?? Promise.resolve(Buffer.from(outcome.log)),
         } as unknown as LifecycleParts['backend'],
         events: {
           publish: (_, event) => {
@@ -75,6 +80,17 @@ describe('collecting', () => {
       told: [],
       warnings: 1,
     });
+  });
+
+  test('a log that never ends is given up after a minute, and the end goes on (D10)', async () => {
+    jest.useFakeTimers();
+    try {
+      const collected = collect({ log: '', reading: new Promise<never>(() => undefined) });
+      await jest.advanceTimersByTimeAsync(60_000);
+      expect(await collected).toEqual({ stored: [], told: [], warnings: 1 });
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   test('an empty log is none', async () => {
