@@ -52,8 +52,9 @@ export class BatchJobs {
       logger.warn('batch job refused', { kernelId, known: registry.has(kernelId) });
       return;
     }
-    const deadlineMs = timeoutMs === null ? null : clock.nowMs() + timeoutMs;
-    const record = { kernelId, sessionId, code, deadlineMs, started: false, outcome: null };
+    const acceptedAtMs = clock.nowMs();
+    const deadlineMs = timeoutMs === null ? null : acceptedAtMs + timeoutMs;
+    const record = { kernelId, sessionId, code, acceptedAtMs, deadlineMs, started: false, outcome: null };
     const accepted = journal.record(record);
     this.#follow(record, accepted);
     await accepted;
@@ -90,7 +91,9 @@ export class BatchJobs {
     if (outcome === 'unknown') return;
     if (outcome !== 'none') {
       if (!job.outcome) await journal.record({ ...job, started: true, outcome });
-      await events.publish(agentId, { ...outcome, sessionId: job.sessionId });
+      // A crash before the record is forgotten announces nothing anew.
+      const occurrence = `batch_job:${job.kernelId}:${String(job.acceptedAtMs)}`;
+      await events.publish(agentId, { ...outcome, sessionId: job.sessionId }, occurrence);
     }
     await journal.forget(job.kernelId);
   }

@@ -18,6 +18,8 @@ export interface BatchJobRecord {
   readonly kernelId: KernelId;
   readonly sessionId: SessionId;
   readonly code: string;
+  /** Tells it from other jobs of the same kernel; 0 in records of older releases. */
+  readonly acceptedAtMs: number;
   /** When its time is up; null: never. */
   readonly deadlineMs: number | null;
   /** The runner has been given the command: it must never get it twice. */
@@ -31,6 +33,7 @@ const recordSchema = z.object({
   kernelId: z.string().transform(parseKernelId),
   sessionId: z.string().transform(parseSessionId),
   code: z.string(),
+  acceptedAtMs: z.number().default(0),
   deadlineMs: z.number().nullable(),
   started: z.boolean(),
   outcome: z

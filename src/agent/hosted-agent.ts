@@ -138,7 +138,7 @@ export class HostedAgent implements Agent {
       logger,
     });
     this.#portAudit = new PortAudit({ ports, registry, logger });
-    this.#tasks = new BackgroundTasks({ agentId, events, logger });
+    this.#tasks = new BackgroundTasks({ agentId, events, clock, logger, metrics });
     this.#commits = new KernelCommits({
       agentId,
       settings: parts.commits,

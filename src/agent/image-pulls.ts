@@ -35,7 +35,7 @@ export class ImagePulls {
 
   /** Returns the id of the background task. */
   start(image: ImagePullRequest): string {
-    return this.#parts.tasks.start(`pull ${image.canonical}`, async (signal, report) => {
+    return this.#parts.tasks.start('pull', image.canonical, async (signal, report) => {
       // Somebody else's pull of the same image serves this caller too; its events tell the end.
       if (this.#active.has(image.canonical)) return null;
       this.#active.add(image.canonical);

@@ -24,7 +24,7 @@ export class ImagePushes {
   start(image: ImageUpload & { readonly isLocal: boolean }): string {
     const { images, tasks, clock, pushTimeoutMs } = this.#parts;
     const { canonical, registry, isLocal } = image;
-    return tasks.start(`push ${canonical}`, async (signal, report) => {
+    return tasks.start('push', canonical, async (signal, report) => {
       if (isLocal) return null;
       const limit = new AbortController();
       const progress = new TransferReport({ report, clock });

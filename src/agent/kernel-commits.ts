@@ -67,7 +67,7 @@ export class KernelCommits {
     const disk = this.#disk;
     // Without a place, paths are refused or accepted all the same.
     const places = commitPlaces(disk?.root ?? NOWHERE, commit);
-    const taskId = this.#parts.tasks.start(`commit ${commit.kernelId}`, (signal, report) => {
+    const taskId = this.#parts.tasks.start('commit', commit.kernelId, (signal, report) => {
       const kernel = this.#parts.registry.get(commit.kernelId);
       if (disk === null) throw withoutImages('commit');
       return this.#run(disk, kernel, commit, places, signal, report);

@@ -11,6 +11,7 @@ export interface CounterSeries {
 }
 export interface Gauge {
   set(value: number, labels?: Labels): void;
+  add(by: number, labels?: Labels): void;
   /** Takes one series out of the exposition; one that is not there is fine. */
   remove(labels: Labels): void;
   /** One series, looked up once; see `gaugeSeries`. */
@@ -38,7 +39,7 @@ export interface Metrics {
 
 export const noMetrics: Metrics = {
   counter: () => ({ increment: () => undefined }),
-  gauge: () => ({ set: () => undefined, remove: () => undefined }),
+  gauge: () => ({ set: () => undefined, add: () => undefined, remove: () => undefined }),
   histogram: () => ({ observe: () => undefined }),
 };
 

@@ -1,6 +1,7 @@
 import type { HostedAgent } from '../agent/hosted-agent.js';
 import type { AgentConfig, DaemonConfig } from '../config/index.js';
 import { systemClock } from '../core/clock.js';
+import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
@@ -8,6 +9,7 @@ import type { EventSink } from '../events/catalogue.js';
 import { findOrphans } from '../kernels/orphans.js';
 import { Rounds } from '../stats/index.js';
 import type { RedisConnections } from '../stores/redis-connections.js';
+import { RedisContainerCount } from '../stores/redis-container-count.js';
 import { RedisKernelPresence } from '../stores/redis-kernel-presence.js';
 
 interface LoopParts {
@@ -37,17 +39,24 @@ export function startAgentLoops(parts: LoopParts): { stop(): Promise<void> } {
   };
 }
 
-function lifecycleSync({ agent, hosted, events, logger, metrics }: LoopParts): readonly Rounds[] {
+function lifecycleSync({ agent, hosted, events, redis, logger, metrics }: LoopParts): readonly Rounds[] {
   const { enabled, intervalMs } = agent.config.syncContainerLifecycles;
   if (!enabled) return [];
   const count = syncCounter(metrics, agent.id);
   let isFailing = false;
+  // Opens the connection, so that the first round finds one.
+  redis?.client('statistics');
+  const containers = redis && new RedisContainerCount(() => redis.client('statistics'));
   return [
     new Rounds({
       name: 'comparison of containers and kernels',
       intervalMs: Math.max(intervalMs, SYNC_FLOOR_MS),
       round: async () => {
-        await hosted.compareWithBackend();
+        const { activeContainers } = await hosted.compareWithBackend();
+        // The connection has said that it is away, and the next round counts anew.
+        await containers?.put(agent.id, activeContainers).catch((error: unknown) => {
+          logger.debug('the count of containers is not told', { error: messageOf(error) });
+        });
       },
       onRound: ({ error }) => {
         count(error);

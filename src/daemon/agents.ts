@@ -23,7 +23,7 @@ import { SPOKEN_VERSION } from '../core/version.js';
 import { ImageNews } from './images.js';
 import { startAgentLoops } from './agent-loops.js';
 import { lockHolders, startCommitReports } from './reports.js';
-import { startStatistics } from './statistics.js';
+import { type Measuring, startStatistics } from './statistics.js';
 import type { NodeIdentity } from './identity.js';
 import type { AgentInfo, EventSink } from '../events/catalogue.js';
 import type { StartGate } from '../kernels/lifecycle/start-gate.js';
@@ -85,6 +85,7 @@ export interface AgentParts {
   /** What each agent's view of the shared configuration reads: follows `update_scaling_group` at once. */
   readonly groups: Map<AgentId, string>;
   readonly installedImages: InstalledImages;
+  readonly measuring: Measuring;
   readonly events: EventSink;
   /** Null with the local event bus. */
   readonly redis: RedisConnections | null;

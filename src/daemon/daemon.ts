@@ -17,6 +17,7 @@ import type { Logger } from '../core/logger.js';
 import { agentFactory, hostsOf, identifyAgents } from './agents.js';
 import { openBackend, refuseUnbuiltBackend } from './backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './keys.js';
+import { openSessionNetworks } from './networks.js';
 import { createNodeResources } from './resources.js';
 import { type HealthSources, nodeHealth, openHttpServer } from './health.js';
 import { identifyNode } from './identity.js';
@@ -24,6 +25,7 @@ import { openContainerEndpoints, openSnapshotSocket } from './local.js';
 import { Registration } from './registration.js';
 import { startAbuseReports } from './reports.js';
 import { openRpcServer } from './rpc.js';
+import { openMeasuring } from './statistics.js';
 import { openSurroundings } from './surroundings.js';
 import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './stores.js';
 import { StoreWait } from './store-wait.js';
@@ -147,6 +149,8 @@ export class Daemon {
       await waitForManager(nodeView, { signal, logger, wait });
     const resources = await createNodeResources({ ...options, config, dummy, agents });
     parts.defer('resources', () => resources.close());
+    const networks = await openSessionNetworks({ ...options, config });
+    parts.defer('network plugins', () => networks.close(logger));
     const backend = await openBackend({
       ...options,
       config,
@@ -174,6 +178,7 @@ export class Daemon {
 
     const kernels = new AggregateKernelRegistry();
     await openContainerEndpoints({ config, agents, backend, kernels, parts, logger });
+    const measuring = openMeasuring();
     const starts = new StartGate(config.maxParallelStarts ?? 2 * availableParallelism(), metrics);
     const runtime = await AgentRuntime.create({
       kernels,
@@ -188,7 +193,9 @@ export class Daemon {
           backend,
           resources,
           installedImages,
+          measuring,
           starts,
+          networks,
           groups,
           events,
           redis,
@@ -233,6 +240,7 @@ export class Daemon {
       ...options,
       config,
       sources,
+      resources,
       view: nodeView,
       backend,
       events,

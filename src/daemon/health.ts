@@ -31,24 +31,28 @@ export function nodeHealth(sources: HealthSources): NodeHealth {
     serviceGroup: string,
     componentId: string,
     errorMessage: string | null,
-    lastCheckedAtMs = measuredAtMs,
+    { lastCheckedAtMs = measuredAtMs, sinceMs = null }: Partial<HealthCheck> = {},
   ): HealthCheck => ({
     serviceGroup,
     componentId,
     isHealthy: errorMessage === null,
     lastCheckedAtMs,
     errorMessage,
+    sinceMs,
   });
   const starting = wait.waitingFor === null ? 'starting' : `waiting for ${wait.waitingFor}`;
   const checks = [
     ...(serving ? [] : [check('agent', 'start', starting)]),
-    ...(registration ? [check('etcd', 'etcd', registration.failure)] : []),
-    ...(engine ? [check('container', 'docker', engine.failure, engine.checkedAtMs)] : []),
+    ...(registration ? [check('etcd', 'etcd', registration.failure, { sinceMs: registration.sinceMs })] : []),
+    ...(engine
+      ? [check('container', 'docker', engine.failure, { lastCheckedAtMs: engine.checkedAtMs })]
+      : []),
     ...(redis?.roles ?? []).map((role) =>
       check(
         'redis',
         COMPONENTS[role] ?? role,
         redis?.away.get(role) ?? (role === 'stream' ? eventFailure() : null),
+        { sinceMs: redis?.sinceMs(role) ?? null },
       ),
     ),
   ];

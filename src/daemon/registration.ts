@@ -33,6 +33,7 @@ export class Registration {
   readonly #stop = new AbortController();
   #status: NodeStatus = 'starting';
   #failure: string | null = null;
+  #sinceMs: number | null = null;
   #loop: Promise<void> | undefined;
 
   constructor(parts: RegistrationParts) {
@@ -46,6 +47,11 @@ export class Registration {
   /** Why the store does not answer or does not take what it should hold; null when it does. */
   get failure(): string | null {
     return this.#failure;
+  }
+
+  /** Since when the store is as it is now; null before it was first asked. Milliseconds since the epoch. */
+  get sinceMs(): number | null {
+    return this.#sinceMs;
   }
 
   async announce(status: NodeStatus): Promise<void> {
@@ -81,10 +87,13 @@ export class Registration {
     const status = this.#status;
     try {
       await work();
+      if (this.#failure !== null) this.#sinceMs = null;
+      this.#sinceMs ??= this.#parts.clock.nowMs();
       if (this.#failure !== null) logger.info('the store is well again', { status });
       this.#failure = null;
       this.#up?.set(1);
     } catch (error) {
+      if (this.#failure === null) this.#sinceMs = this.#parts.clock.nowMs();
       if (this.#failure === null)
         logger.warn('the store does not take the status of the agents; trying on', {
           status,

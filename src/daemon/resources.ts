@@ -2,6 +2,7 @@ import type { AgentConfig, ConfigProblem, DaemonConfig, DummyConfig } from '../c
 import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
+import { textSettings } from './plugin-settings.js';
 import {
   CpuPlugin,
   type DevicePlugin,
@@ -83,14 +84,6 @@ async function devicePlugins({
     }),
   ];
 }
-
-const textSettings = (table: Readonly<Record<string, unknown>>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(table).map(([key, value]) => [
-      key,
-      typeof value === 'string' ? value : JSON.stringify(value),
-    ]),
-  );
 
 function manualShare({ allocations }: AgentConfig): ManualShare | undefined {
   if (!allocations) return undefined;

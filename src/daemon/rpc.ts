@@ -30,7 +30,8 @@ export async function openRpcServer(parts: {
     node: {
       agents: runtime,
       health,
-      examine: () => Promise.resolve(examineNode(runtime, resources)),
+      examine: () =>
+        Promise.resolve([...examineStores(health(), config.store), ...examineNode(runtime, resources)]),
       abuseReportPath: config.abuseReportPath,
     },
     managerVersion: config.managerVersion,
@@ -62,7 +63,18 @@ export async function openRpcServer(parts: {
   }
 }
 
-/** What `splenium doctor` shows. */
+/** What `splenium doctor` shows of what the node depends on. */
+function examineStores({ checks }: NodeHealth, store: DaemonConfig['store']): readonly Examination[] {
+  return checks
+    .filter(({ serviceGroup }) => serviceGroup !== 'agent')
+    .map(({ serviceGroup, componentId, errorMessage, sinceMs }) => ({
+      check: `${serviceGroup === 'etcd' ? store : `${serviceGroup} ${componentId}`}: it answers`,
+      findings: errorMessage === null ? [] : [errorMessage],
+      sinceMs,
+    }));
+}
+
+/** What it shows of the books. */
 function examineNode(runtime: AgentRuntime, resources: NodeResources): readonly Examination[] {
   const devices: string[] = [];
   try {
@@ -71,10 +83,11 @@ function examineNode(runtime: AgentRuntime, resources: NodeResources): readonly 
     devices.push(messageOf(error));
   }
   return [
-    { check: 'devices: allocated + free = capacity, nothing owned twice', findings: devices },
+    { check: 'devices: allocated + free = capacity, nothing owned twice', findings: devices, sinceMs: null },
     ...runtime.listAgents().map((agent) => ({
       check: `agent ${agent.id}: whatever is held is held by a kernel of this agent`,
       findings: agent.examine(),
+      sinceMs: null,
     })),
   ];
 }

@@ -1,9 +1,11 @@
+import { constants } from 'node:fs';
 import { readFile, statfs } from 'node:fs/promises';
-import type { KernelBackend } from '../backends/backend.js';
+import type { KernelBackend, UsageSource } from '../backends/backend.js';
 import { createCodec } from '../codec/index.js';
 import type { AgentConfig, DaemonConfig, MetricSchedule } from '../config/index.js';
+import { within } from '../core/async.js';
 import { systemClock } from '../core/clock.js';
-import type { AgentId } from '../core/ids.js';
+import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
 import type { KernelRegistry } from '../kernels/kernel-registry.js';
@@ -15,6 +17,7 @@ import {
   KernelUsageReader,
   NodeStatistics,
   ProcessStatistics,
+  Questions,
   Rounds,
   slotMetadata,
   UtilizationGauges,
@@ -28,27 +31,44 @@ interface StatisticsParts {
   readonly kernels: KernelRegistry;
   readonly backend: KernelBackend;
   readonly resources: NodeResources;
+  readonly measuring: Measuring;
   /** Null: only the gauges of `/metrics`. */
   readonly redis: RedisConnections | null;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
 
+/** What measures for all agents of the process. */
+export interface Measuring {
+  readonly disks: DiskUsage;
+  readonly usage: KernelUsageReader;
+}
+
 const ITEM_TIMEOUT_MS = 2000;
+/** For the list of a kernel's processes or cgroups, which an engine may have to be asked for. */
+const SOURCES_TIMEOUT_MS = 30_000;
 const METADATA_RETRY_MS = 5000;
 /** In case somebody has emptied Redis without restarting it. */
 const METADATA_REFRESH_MS = 300_000;
 
+/** One for the process: only so does it know how many of its threads hang. */
+export function openMeasuring(): Measuring {
+  const questions = new Questions({ timeoutMs: ITEM_TIMEOUT_MS });
+  return {
+    disks: new DiskUsage({ readText, statfs: (path) => statfs(path, { bigint: true }), questions }),
+    usage: new KernelUsageReader({ readText, questions }),
+  };
+}
+
 /** Measures and publishes what one agent's node and kernels use, until it is stopped. */
 export function startStatistics(parts: StatisticsParts): { stop(): Promise<void> } {
-  const { agent, kernels, backend, resources, redis, metrics } = parts;
+  const { agent, kernels, backend, resources, measuring, redis, metrics } = parts;
   const logger = parts.logger.child({ agentId: agent.id });
   const schedules = agent.config.utilizationMetric;
   const gauges = new UtilizationGauges(agent.id, metrics);
   const sink = redis ? redisSink(parts, redis) : null;
   const sources = kernelSources(kernels, backend);
-  const reader = new KernelUsageReader({ readText, itemTimeoutMs: ITEM_TIMEOUT_MS });
-  const kernelParts = { kernels: sources, reader, clock: systemClock };
+  const kernelParts = { kernels: sources, reader: measuring.usage, clock: systemClock };
   const rounds: Rounds[] = [];
   const repeat = (name: string, scope: string, schedule: MetricSchedule, round: () => Promise<void>) => {
     if (!schedule.enabled) return;
@@ -61,11 +81,7 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
     agentId: agent.id,
     deviceMeasures: () => resources.measures(agent.id),
     scalingFactor: (slot) => resources.forAgent(agent.id).scalingFactor(slot),
-    disks: new DiskUsage({
-      readText,
-      statfs: (path) => statfs(path, { bigint: true }),
-      itemTimeoutMs: ITEM_TIMEOUT_MS,
-    }),
+    disks: measuring.disks,
     readText,
     gauges,
     sink,
@@ -81,18 +97,6 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
       const process = new ProcessStatistics({ ...kernelParts, sink });
       repeat('statistics of processes', 'process', schedules.process, () => process.collect());
     }
-    const count = () => sink.containerCount(agent.id, sources.running().length);
-    const { enabled, intervalMs } = agent.config.syncContainerLifecycles;
-    if (enabled)
-      rounds.push(
-        new Rounds({
-          name: 'count of kernels',
-          intervalMs: Math.max(intervalMs, 1000),
-          round: count,
-          clock: systemClock,
-          logger,
-        }),
-      );
     rounds.push(publishMetadata(sink, redis, resources, logger));
   }
   return {
@@ -148,6 +152,9 @@ function lifetimesOf(config: DaemonConfig, { utilizationMetric }: AgentConfig): 
 }
 
 function kernelSources(registry: KernelRegistry, backend: KernelBackend): KernelSources {
+  // Kernels and their processes are measured at the same pace: one look at the machine serves both.
+  let looking: { readonly ids: string; readonly found: Promise<ReadonlyMap<KernelId, UsageSource>> } | null =
+    null;
   return {
     running: () =>
       [...registry].flatMap((kernel) => {
@@ -165,8 +172,21 @@ function kernelSources(registry: KernelRegistry, backend: KernelBackend): Kernel
         ];
       }),
     sourcesOf: async (kernelIds) => {
-      const handles = kernelIds.flatMap((id) => registry.find(id)?.handle ?? []);
-      return (await backend.usageSources?.(handles)) ?? new Map();
+      const ids = kernelIds.join();
+      if (looking?.ids !== ids) {
+        const handles = kernelIds.flatMap((id) => registry.find(id)?.handle ?? []);
+        const found = backend.usageSources?.(handles) ?? Promise.resolve(new Map());
+        const mine = { ids, found };
+        looking = mine;
+        const done = (): void => {
+          if (looking === mine) looking = null;
+        };
+        found.then(done, done);
+      }
+      return within(looking.found, {
+        timeoutMs: SOURCES_TIMEOUT_MS,
+        what: 'where to read what kernels use',
+      });
     },
   };
 }
@@ -188,11 +208,21 @@ function roundCounter(metrics: Metrics, agentId: AgentId, scope: string) {
     help: 'Rounds of measuring that were lost, by the name of the error.',
     labels: ['agent_id', 'stat_scope', 'exception'],
   });
-  return ({ error }: { readonly error: string | null }): void => {
+  const seconds = metrics.histogram({
+    name: 'backendai_stat_task_duration_sec',
+    help: 'How long rounds of measuring took, in seconds.',
+    labels: ['agent_id', 'stat_scope'],
+    buckets: [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600],
+  });
+  return ({ error, durationMs }: { readonly error: string | null; readonly durationMs: number }): void => {
     triggered.increment(labels);
+    seconds.observe(durationMs / 1000, labels);
     if (error === null) succeeded.increment(labels);
     else failed.increment({ ...labels, exception: error });
   };
 }
 
-const readText = (path: string): Promise<string> => readFile(path, 'utf8');
+/** One that is no file, a named pipe say, must not be waited for. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
+
+const readText = (path: string): Promise<string> => readFile(path, { encoding: 'utf8', flag: READ_FLAGS });

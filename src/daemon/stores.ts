@@ -6,6 +6,7 @@ import { systemClock } from '../core/clock.js';
 import type { DisposalStack } from '../core/disposal.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
+import { plainObject } from './plugin-settings.js';
 import type { StoreWait } from './store-wait.js';
 import type { EventSink } from '../events/catalogue.js';
 import { EventEncoder } from '../events/event-encoder.js';
@@ -17,7 +18,6 @@ import { StoreUnavailableError } from '../stores/errors.js';
 import { EtcdStore } from '../stores/etcd-store.js';
 import { FileStore, fileStorePath } from '../stores/file-store.js';
 import type { KeyValueStore } from '../stores/key-value-store.js';
-import type { NestedMap } from '../stores/nested-map.js';
 import { RedisConnections } from '../stores/redis-connections.js';
 import { RedisEvents } from '../stores/redis-events.js';
 import { readTlsFiles } from '../stores/tls-files.js';
@@ -70,11 +70,6 @@ export async function withSharedConfig(loaded: LoadedConfig, view: AgentEtcdView
     );
   return shared;
 }
-
-const plainObject = (tree: NestedMap): Record<string, unknown> =>
-  Object.fromEntries(
-    [...tree].map(([key, value]) => [key, value instanceof Map ? plainObject(value) : value]),
-  );
 
 /**
  * Waits until a manager has registered, unless the configuration says not to (spec/events-and-stores.md 1.6).

@@ -242,7 +242,7 @@ export class KernelLifecycle {
    */
   async compareWithBackend(): Promise<SyncReport> {
     await this.#recovering.catch(() => undefined);
-    return this.#closed ? { ended: [] } : this.#sync.round();
+    return this.#closed ? { ended: [], activeContainers: 0 } : this.#sync.round();
   }
 
   /**

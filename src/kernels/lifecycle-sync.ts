@@ -1,12 +1,12 @@
 import type { KernelHandle, KernelProcessState } from '../backends/backend.js';
 import { mapBounded, within } from '../core/async.js';
 import { messageOf } from '../core/errors.js';
-import type { KernelId } from '../core/ids.js';
+import type { ContainerId, KernelId } from '../core/ids.js';
 import type { KeyedQueue } from '../core/keyed-queue.js';
 import type { LogFields } from '../core/logger.js';
 import type { Kernel } from './kernel.js';
 import type { LifecycleParts } from './lifecycle/parts.js';
-import { announceTermination, removeStray } from './lifecycle/terminate.js';
+import { announceTermination, removeStray, strayOccurrence } from './lifecycle/terminate.js';
 import { TIME_LIMITS } from './lifecycle/time-limits.js';
 
 /** What a comparison finds wrong with one kernel. */
@@ -39,7 +39,12 @@ export function judgeStrays(found: readonly (KernelProcessState | null)[]): Sync
 export interface SyncReport {
   /** Kernels whose end this round began. */
   readonly ended: readonly { readonly kernelId: KernelId; readonly reason: SyncVerdict['reason'] }[];
+  /** Own containers that run, whoever they belong to; one that the backend cannot tell of is taken to run. */
+  readonly activeContainers: number;
 }
+
+/** What one round has seen of containers; null: the backend could not say. */
+type SeenStates = Map<ContainerId, KernelProcessState | null>;
 
 interface LifecycleSyncParts {
   readonly parts: LifecycleParts;
@@ -71,17 +76,25 @@ export class LifecycleSync {
   async round(): Promise<SyncReport> {
     const { parts } = this.#sync;
     const handles = await parts.backend.list(parts.agentId);
-    return { ended: [...(await this.#endLostKernels()), ...(await this.#endStrays(handles))] };
+    const seen: SeenStates = new Map();
+    const ended = [...(await this.#endLostKernels(seen)), ...(await this.#endStrays(handles, seen))];
+    // Those of kernels that are being created, restarted or ended.
+    const others = handles.filter(({ containerId }) => !seen.has(containerId));
+    await mapBounded(others, INSPECTIONS_AT_ONCE, (handle) => this.#inspect(handle, seen));
+    const active = handles.filter(
+      ({ containerId }) => (seen.get(containerId)?.status ?? 'running') === 'running',
+    );
+    return { ended, activeContainers: active.length };
   }
 
-  async #endLostKernels(): Promise<SyncReport['ended']> {
+  async #endLostKernels(seen: SeenStates): Promise<SyncReport['ended']> {
     const { parts, endKernel } = this.#sync;
     const ended: SyncReport['ended'][number][] = [];
     const running = [...parts.registry].filter(isSettled);
     await mapBounded(running, INSPECTIONS_AT_ONCE, async (kernel) => {
       const { handle } = kernel;
       if (!handle) return;
-      const verdict = judgeKernel(await this.#inspect(handle));
+      const verdict = judgeKernel(await this.#inspect(handle, seen));
       // The question took time: the kernel may have ended or have a new container by now.
       if (!verdict || kernel.handle !== handle || !isSettled(kernel)) return;
       if (parts.registry.find(kernel.id) !== kernel) return;
@@ -91,7 +104,7 @@ export class LifecycleSync {
     return ended;
   }
 
-  async #endStrays(handles: readonly KernelHandle[]): Promise<SyncReport['ended']> {
+  async #endStrays(handles: readonly KernelHandle[], seen: SeenStates): Promise<SyncReport['ended']> {
     const { parts, queue, isCreating, inBackground } = this.#sync;
     const strays = new Map<KernelId, KernelHandle[]>();
     for (const handle of handles)
@@ -99,7 +112,7 @@ export class LifecycleSync {
         strays.set(handle.kernelId, [...(strays.get(handle.kernelId) ?? []), handle]);
     const ended: SyncReport['ended'][number][] = [];
     for (const [kernelId, own] of strays) {
-      const verdict = await this.#judge(own);
+      const verdict = await this.#judge(own, seen);
       // One with a record could not be taken over at the start; its record is kept for whoever repairs that.
       if (!verdict || (await parts.journal.has(kernelId))) continue;
       this.#ending.add(kernelId);
@@ -131,14 +144,22 @@ export class LifecycleSync {
       reason: verdict.reason,
     });
     for (const handle of own) await removeStray(parts, handle);
-    await announceTermination(parts, first, verdict.reason, verdict.exitCode ?? -1);
+    // As at a start, which may be the next to look at what a crash leaves of this.
+    const occurrence = strayOccurrence(first);
+    await announceTermination(parts, first, verdict.reason, verdict.exitCode ?? -1, occurrence);
   }
 
-  async #judge(own: readonly KernelHandle[]): Promise<SyncVerdict | null> {
-    return judgeStrays(await mapBounded(own, INSPECTIONS_AT_ONCE, (handle) => this.#inspect(handle)));
+  async #judge(own: readonly KernelHandle[], seen?: SeenStates): Promise<SyncVerdict | null> {
+    return judgeStrays(await mapBounded(own, INSPECTIONS_AT_ONCE, (handle) => this.#inspect(handle, seen)));
   }
 
-  async #inspect(handle: KernelHandle): Promise<KernelProcessState | null> {
+  async #inspect(handle: KernelHandle, seen?: SeenStates): Promise<KernelProcessState | null> {
+    const state = await this.#ask(handle);
+    seen?.set(handle.containerId, state);
+    return state;
+  }
+
+  async #ask(handle: KernelHandle): Promise<KernelProcessState | null> {
     const { backend, logger } = this.#sync.parts;
     try {
       return await within(backend.inspect(handle), {

@@ -81,6 +81,9 @@ export class PrometheusMetrics implements Metrics {
         set: (value, labels = {}) => {
           if (check(labels)) metric.set(labels, value);
         },
+        add: (by, labels = {}) => {
+          if (check(labels)) metric.inc(labels, by);
+        },
         remove: (labels) => {
           if (check(labels)) metric.remove(labels);
         },

@@ -201,6 +201,33 @@ export class NodeResources {
     return this.#rescan;
   }
 
+  /** Keys of the plugins that take part. */
+  get pluginKeys(): readonly string[] {
+    return [...this.#plugins.keys()];
+  }
+
+  /**
+   * Hands new settings to a plugin and deals out what it finds with them. Names the changed settings that take effect
+   * only with the next start.
+   * @throws for settings that the plugin refuses; it goes on with those it had.
+   */
+  async updateSettings(
+    key: string,
+    before: Readonly<Record<string, string>>,
+    settings: Readonly<Record<string, string>>,
+  ): Promise<readonly string[]> {
+    const plugin = this.#plugins.get(key);
+    if (!plugin?.updateSettings)
+      return [...new Set([...Object.keys(before), ...Object.keys(settings)])].filter(
+        (name) => before[name] !== settings[name],
+      );
+    const waiting = await plugin.updateSettings(settings);
+    // One that is under way may have asked the plugin before.
+    await this.#rescan;
+    await this.rescan();
+    return waiting;
+  }
+
   /** Closes the plugins. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= (async () => {

@@ -30,6 +30,8 @@ export interface NodeServices {
 export interface Examination {
   readonly check: string;
   readonly findings: readonly string[];
+  /** Since when it is so, milliseconds since the epoch; null: not known, or it is looked at only now. */
+  readonly sinceMs: number | null;
 }
 
 /** spec/rpc-functions.md 6.2.2. */
@@ -48,4 +50,6 @@ export interface HealthCheck {
   readonly isHealthy: boolean;
   readonly lastCheckedAtMs: number;
   readonly errorMessage: string | null;
+  /** Since when it is so, milliseconds since the epoch; null: not known. */
+  readonly sinceMs: number | null;
 }

@@ -8,6 +8,7 @@ export {
 } from './kernel-statistics.js';
 export { KernelUsageReader } from './kernel-usage.js';
 export { NodeStatistics } from './node-statistics.js';
+export { Questions } from './questions.js';
 export { Rounds } from './rounds.js';
 export type { NodeRecord, StatisticsRecord, StatisticsSink } from './sink.js';
 export { slotMetadata } from './slot-metadata.js';

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { UsageSource } from '../backends/backend.js';
-import { mapBounded, within } from '../core/async.js';
+import { mapBounded } from '../core/async.js';
 import { parseField, parseProcessCpuMs, parseResidentBytes, parseTraffic } from './proc-files.js';
+import type { Questions } from './questions.js';
 
 /** Counters of one kernel as they stand now. */
 export interface KernelUsage {
@@ -26,43 +27,52 @@ export interface ProcessUsage {
 interface ReaderParts {
   /** Default: the machine's own files. */
   readonly readText: (path: string) => Promise<string>;
-  /** Limit of one kernel's answer. */
-  readonly itemTimeoutMs: number;
+  readonly questions: Questions;
 }
 
-/** How many kernels, and how many processes of each, are looked at together: bounds the open files. */
+/** More would only wait for the same few threads. */
 const KERNELS_AT_ONCE = 4;
-const PROCESSES_AT_ONCE = 4;
 /** Version 1 writes "no limit" as the largest number that fits, rounded to pages. */
 const NO_LIMIT_FROM = 2 ** 60;
 
-/** Reads what kernels use from their cgroups, and from their processes where there is no counter of a cgroup. */
+/**
+ * Reads what kernels use from their cgroups, and from their processes where there is no counter of a cgroup. One file of
+ * a kernel after the other: a kernel that hangs costs one thread.
+ */
 export class KernelUsageReader {
   readonly #parts: ReaderParts;
+  readonly #reading = new Map<string, Promise<KernelUsage | null>>();
 
   constructor(parts: ReaderParts) {
     this.#parts = parts;
   }
 
-  /** A kernel that cannot be read, or not in time, is left out of this round. */
-  async read<Id>(sources: ReadonlyMap<Id, UsageSource>): Promise<ReadonlyMap<Id, KernelUsage>> {
+  /** A kernel that cannot be read, or not in time, is left out of this round. Who asks meanwhile gets the same reading. */
+  async read<Id extends string>(
+    sources: ReadonlyMap<Id, UsageSource>,
+  ): Promise<ReadonlyMap<Id, KernelUsage>> {
     const found = new Map<Id, KernelUsage>();
     await mapBounded(sources, KERNELS_AT_ONCE, async ([id, source]) => {
-      const usage = await within(this.#kernel(source), {
-        timeoutMs: this.#parts.itemTimeoutMs,
-        what: 'the usage of a kernel',
-      }).catch(() => null);
+      const reading = this.#reading.get(id) ?? this.#ask(id, source);
+      this.#reading.set(id, reading);
+      const usage = await reading;
       if (usage) found.set(id, usage);
     });
     return found;
   }
 
+  #ask(id: string, source: UsageSource): Promise<KernelUsage | null> {
+    return this.#parts.questions
+      .ask(`usage of kernel ${id}`, () => this.#kernel(source))
+      .finally(() => this.#reading.delete(id));
+  }
+
   async #kernel({ pids, cgroups, trafficFile }: UsageSource): Promise<KernelUsage | null> {
     const processes = new Map<number, ProcessUsage>();
-    await mapBounded(pids, PROCESSES_AT_ONCE, async (pid) => {
+    for (const pid of pids) {
       const usage = await this.#process(pid);
       if (usage) processes.set(pid, usage);
-    });
+    }
     const counters = await this.#cgroupCounters(cgroups);
     if (processes.size === 0 && counters.cpuMs === null) return null;
     const traffic = trafficFile === undefined ? null : await this.#text(trafficFile);

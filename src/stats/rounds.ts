@@ -6,8 +6,8 @@ interface RoundsParts {
   readonly name: string;
   readonly intervalMs: number;
   readonly round: () => Promise<void>;
-  /** Hears of each round. */
-  readonly onRound?: (outcome: { readonly error: string | null }) => void;
+  /** Hears of each round: the name of its error, and how long it took. */
+  readonly onRound?: (outcome: { readonly error: string | null; readonly durationMs: number }) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -52,17 +52,19 @@ export class Rounds {
   }
 
   async #once(): Promise<void> {
-    const { name, round, onRound, logger } = this.#parts;
+    const { name, round, onRound, clock, logger } = this.#parts;
+    const startedAtMs = clock.monotonicMs();
+    const durationMs = () => clock.monotonicMs() - startedAtMs;
     try {
       await round();
       if (this.#isFailing) logger.info('works again', { name });
       this.#isFailing = false;
-      onRound?.({ error: null });
+      onRound?.({ error: null, durationMs: durationMs() });
     } catch (error) {
       if (!this.#isFailing)
         logger.warn('failed; tried again with the next round', { name, error: messageOf(error) });
       this.#isFailing = true;
-      onRound?.({ error: nameOf(error) });
+      onRound?.({ error: nameOf(error), durationMs: durationMs() });
     }
   }
 }

@@ -17,5 +17,4 @@ export interface StatisticsSink {
   kernels(records: ReadonlyMap<KernelId, StatisticsRecord>): Promise<void>;
   /** Container -> process id -> record. */
   processes(records: ReadonlyMap<ContainerId, ReadonlyMap<number, StatisticsRecord>>): Promise<void>;
-  containerCount(agentId: AgentId, count: number): Promise<void>;
 }

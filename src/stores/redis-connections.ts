@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { type Gauge, gaugeSeries, type Metrics, noMetrics } from '../core/metrics.js';
@@ -66,6 +67,7 @@ export class RedisConnections {
   readonly #logger: Logger;
   readonly #clients = new Map<RedisRole, Redis>();
   readonly #away = new Map<RedisRole, string>();
+  readonly #sinceMs = new Map<RedisRole, number>();
   /** How often each role's connection has been opened. */
   readonly #openings = new Map<RedisRole, number>();
   readonly #up: Gauge;
@@ -97,6 +99,7 @@ export class RedisConnections {
     client.on('ready', () => {
       up.set(1);
       this.#openings.set(role, this.openings(role) + 1);
+      this.#sinceMs.set(role, systemClock.nowMs());
       if (this.#away.delete(role)) this.#logger.info('redis is back', { role });
     });
     this.#clients.set(role, client);
@@ -135,6 +138,11 @@ export class RedisConnections {
     return this.#away;
   }
 
+  /** Since when a role's server answers, or is away; null before the first of both. Milliseconds since the epoch. */
+  sinceMs(role: RedisRole): number | null {
+    return this.#sinceMs.get(role) ?? null;
+  }
+
   /** Idempotent. */
   close(): Promise<void> {
     clearInterval(this.#checks);
@@ -153,6 +161,7 @@ export class RedisConnections {
   /** Once an absence: reconnecting repeats the same complaint for as long as it lasts. */
   #reportAway(role: RedisRole, reason: string): void {
     const known = this.#away.get(role);
+    if (known === undefined) this.#sinceMs.set(role, systemClock.nowMs());
     if (known === undefined) this.#logger.warn('redis is away; trying on', { role, reason });
     // What comes first says why; that it is still closed says nothing more.
     if (known === undefined || reason !== 'the connection was closed') this.#away.set(role, reason);

@@ -44,10 +44,6 @@ export class RedisStatistics {
     );
   }
 
-  async containerCount(agentId: string, count: number): Promise<void> {
-    await this.#write([[`container_count.${agentId}`, String(count), DAY_SEC]]);
-  }
-
   /** Slot name -> its description as JSON. */
   async metadata(descriptions: ReadonlyMap<string, string>): Promise<void> {
     if (descriptions.size > 0) await this.#options.client().hset('computer.metadata', new Map(descriptions));

@@ -50,6 +50,9 @@ export class RecordedMetrics implements Metrics {
       set: (value, labels = {}) => {
         this.#set(keyOf(name, labels), value);
       },
+      add: (by, labels) => {
+        throw new Error(`not counted: ${String(by)} ${JSON.stringify(labels)}`);
+      },
       remove: (labels) => {
         this.#values.delete(keyOf(name, labels));
       },

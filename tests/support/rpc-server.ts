@@ -32,6 +32,7 @@ export const HEALTH: NodeHealth = {
       isHealthy: true,
       lastCheckedAtMs: 1_700_000_000_000,
       errorMessage: null,
+      sinceMs: null,
     },
   ],
   measuredAtMs: 1_700_000_000_000,

@@ -9,7 +9,7 @@ import type { LifecycleParts } from './parts.js';
 import { planRelays, scratchPaths } from './plan-mounts.js';
 import { removeScratch } from './scratch.js';
 import { announceStart } from './start.js';
-import { announceTermination, endContainer, removeStray } from './terminate.js';
+import { announceTermination, endContainer, removeStray, strayOccurrence } from './terminate.js';
 import { TIME_LIMITS } from './time-limits.js';
 
 const UNKNOWN_CONTAINER = 'terminated-unknown-container';
@@ -95,8 +95,7 @@ async function endUnknown(parts: LifecycleParts, strays: readonly KernelHandle[]
   if (!first) return;
   try {
     for (const handle of strays) await removeStray(parts, handle);
-    const occurrence = `kernel_terminated:${first.kernelId}:${first.containerId}`;
-    await announceTermination(parts, first, UNKNOWN_CONTAINER, -1, occurrence);
+    await announceTermination(parts, first, UNKNOWN_CONTAINER, -1, strayOccurrence(first));
   } catch (error) {
     parts.logger.error('an own container without a record could not be ended', {
       kernelId: first.kernelId,

@@ -51,6 +51,8 @@ async function endStepByStep(parts: LifecycleParts, kernel: Kernel, watch: StepW
       watch.enter('removing-container');
     });
   watch.enter('giving-back');
+  // Before its ports are anybody else's.
+  await parts.networks?.leave(parts.agentId, kernel.request, logger);
   parts.resources.free(kernel.id);
   parts.ports.releaseAll(kernel.id);
   const { relays } = parts;
@@ -160,6 +162,10 @@ export async function removeStray(parts: LifecycleParts, handle: KernelHandle): 
   await endContainer(parts, handle);
   if (!kernel) await removeScratch(scratchPaths(parts.settings.scratchRoot, handle.kernelId));
 }
+
+/** Names the end of a container that no kernel owns; see `EventSink.publish`. */
+export const strayOccurrence = ({ kernelId, containerId }: KernelHandle): string =>
+  `kernel_terminated:${kernelId}:${containerId}`;
 
 export async function announceTermination(
   parts: Pick<LifecycleParts, 'agentId' | 'events'>,

@@ -47,11 +47,26 @@ export class CudaPlugin implements DevicePlugin {
   readonly exclusiveSlots = [DEVICE, SHARES, `${DEVICE}:*-mig`];
   readonly allocation: AllocationStyle;
   readonly #options: CudaPluginOptions;
+  #deviceMask: ReadonlySet<string>;
 
   constructor(options: CudaPluginOptions) {
-    const { allocation, quantum } = options.settings;
+    const { allocation, quantum, deviceMask } = options.settings;
+    this.#deviceMask = deviceMask;
     this.allocation = allocation === 'discrete' ? { kind: 'discrete' } : { kind: 'fraction', quantum };
     this.#options = options;
+  }
+
+  /** The mask applies at once: a GPU that is masked now gets no new kernels. @throws ValueError naming the setting. */
+  // Async, so that a refusal is a rejection.
+  // eslint-disable-next-line @typescript-eslint/require-await
+  async updateSettings(settings: Readonly<Record<string, string>>): Promise<readonly string[]> {
+    const { allocation, quantum, deviceMask } = cudaSettings(settings);
+    this.#deviceMask = deviceMask;
+    const started = this.#options.settings;
+    return [
+      ...(allocation === started.allocation ? [] : ['allocation_mode']),
+      ...(quantum === started.quantum ? [] : ['quantum_size']),
+    ];
   }
 
   slots(): readonly SlotDescription[] {
@@ -173,10 +188,10 @@ export class CudaPlugin implements DevicePlugin {
   }
 
   async #rows(): Promise<readonly GpuRow[]> {
-    const { smi, settings } = this.#options;
+    const { smi } = this.#options;
     const rows = (await smi.rows()) ?? [];
     return rows.filter(
-      ({ index, uuid }) => !settings.deviceMask.has(index) && !settings.deviceMask.has(uuid ?? ''),
+      ({ index, uuid }) => !this.#deviceMask.has(index) && !this.#deviceMask.has(uuid ?? ''),
     );
   }
 }

@@ -57,6 +57,12 @@ export interface DevicePlugin {
   measure?(): Promise<readonly DeviceMeasure[]>;
   /** Facts for the heartbeat. */
   describe?(): { readonly version: string; readonly facts: Readonly<Record<string, string>> };
+  /**
+   * All settings of the store, whenever one has changed while the plugin runs. What it can use at once is in force with
+   * the `discover` that follows. Returns the names of changed settings that need a restart; without this method all do.
+   * @throws for settings that cannot be used: then everything stays as it was.
+   */
+  updateSettings?(settings: Readonly<Record<string, string>>): Promise<readonly string[]>;
   close?(): Promise<void>;
 }
 

@@ -40,17 +40,18 @@ export const resourceMethods = [
   }),
   nodeMethod({
     name: 'examine',
-    doc: 'Checks that what must hold of the running node does hold: nothing allocated is lost, doubled or left over.',
+    doc: 'Checks that what must hold of the running node does hold: stores answer; nothing allocated is lost, doubled or left over. `since` is an ISO 8601 time, or nil.',
     params: [],
     returns: z
-      .array(z.object({ check: text, ok: z.boolean(), findings: z.array(text) }))
-      .describe('array<{check, ok, findings}>'),
+      .array(z.object({ check: text, ok: z.boolean(), findings: z.array(text), since: text.nullable() }))
+      .describe('array<{check, ok, findings, since}>'),
     repeat: 'safe',
     handler: async (_args, { node }) =>
-      (await node.examine()).map(({ check, findings }) => ({
+      (await node.examine()).map(({ check, findings, sinceMs }) => ({
         check,
         ok: findings.length === 0,
         findings: [...findings],
+        since: sinceMs === null ? null : new Date(sinceMs).toISOString(),
       })),
   }),
 ] as const;

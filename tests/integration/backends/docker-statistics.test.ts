@@ -5,7 +5,12 @@ import { buildRunnerVolume } from '../../../src/backends/docker/index.js';
 import { systemClock } from '../../../src/core/clock.js';
 import { parseAgentId, type KernelId } from '../../../src/core/ids.js';
 import { noMetrics } from '../../../src/core/metrics.js';
-import { KernelStatistics, KernelUsageReader, UtilizationGauges } from '../../../src/stats/index.js';
+import {
+  KernelStatistics,
+  KernelUsageReader,
+  Questions,
+  UtilizationGauges,
+} from '../../../src/stats/index.js';
 import type { StatisticsRecord } from '../../../src/stats/sink.js';
 import { DockerBackendHarness } from '../../support/docker-backend.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
@@ -56,7 +61,7 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
       },
       reader: new KernelUsageReader({
         readText: (path) => readFile(path, 'utf8'),
-        itemTimeoutMs: 20_000,
+        questions: new Questions({ timeoutMs: 20_000 }),
       }),
       gauges: new UtilizationGauges(parseAgentId('i-docker-test'), noMetrics),
       sink: {
@@ -66,7 +71,6 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
           return Promise.resolve();
         },
         processes: () => Promise.resolve(),
-        containerCount: () => Promise.resolve(),
       },
       clock: systemClock,
     });
@@ -85,7 +89,7 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
     return { plan, handle, stub: harness.stub(plan) };
   };
   const current = (record: StatisticsRecord | undefined, metric: string) =>
-    Number(record?.[metric]?.current ?? NaN);
+    Number(record?.[metric]?.['current'] ?? NaN);
 
   test('a busy container is seen to work, an idle one beside it is not, and an ended one is gone', async () => {
     const [busy, idle] = [await start(), await start()];
@@ -95,7 +99,7 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
     const first = before.get(busy.handle.kernelId);
     expect(current(first, 'mem')).toBeGreaterThan(4 * MIB);
     // The limit is the container's, not the machine's.
-    expect(first?.['mem']?.capacity).toBe(String(512 * MIB));
+    expect(first?.['mem']?.['capacity']).toBe(String(512 * MIB));
 
     await busy.stub.order('eat 100');
     await busy.stub.order('spin 2000');

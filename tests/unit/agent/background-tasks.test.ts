@@ -1,13 +1,23 @@
 import { BackgroundTasks } from '../../../src/agent/background-tasks.js';
+import { systemClock } from '../../../src/core/clock.js';
+import { deferred } from '../../../src/core/async.js';
 import { CancelledError, RuntimeError } from '../../../src/core/errors.js';
 import { parseAgentId } from '../../../src/core/ids.js';
+import { PrometheusMetrics } from '../../../src/observe/index.js';
+import { eventually } from '../../support/eventually.js';
 import { RecordedEvents } from '../../support/recorded-events.js';
 import { RecordedLog } from '../../support/recorded-log.js';
 
 const agentId = parseAgentId('i-tasks');
 const make = (events = new RecordedEvents()) => {
   const logger = new RecordedLog();
-  return { events, logger, tasks: new BackgroundTasks({ agentId, events, logger }) };
+  const metrics = new PrometheusMetrics();
+  return {
+    events,
+    logger,
+    metrics,
+    tasks: new BackgroundTasks({ agentId, events, clock: systemClock, logger, metrics }),
+  };
 };
 
 test('a task announces its start, its progress and one end, then it is forgotten', async () => {
@@ -16,7 +26,7 @@ test('a task announces its start, its progress and one end, then it is forgotten
   const gate = new Promise<void>((resolve) => {
     go = resolve;
   });
-  const taskId = tasks.start('work', async (_signal, report) => {
+  const taskId = tasks.start('pull', 'work', async (_signal, report) => {
     await report(1, 2, 'half');
     await gate;
     return 'all of it';
@@ -33,7 +43,7 @@ test('a task announces its start, its progress and one end, then it is forgotten
 
 test('a failure is told with its name', async () => {
   const { tasks, events } = make();
-  tasks.start('work', () => Promise.reject(new RuntimeError('no space')));
+  tasks.start('pull', 'work', () => Promise.reject(new RuntimeError('no space')));
   while (tasks.size > 0) await new Promise(setImmediate);
   expect(events.named('bgtask_failed')).toMatchObject([{ message: "RuntimeError('no space')" }]);
 });
@@ -41,6 +51,7 @@ test('a failure is told with its name', async () => {
 test('closing cancels what runs', async () => {
   const { tasks, events } = make();
   tasks.start(
+    'pull',
     'work',
     (signal) =>
       new Promise((_, reject) => {
@@ -61,7 +72,31 @@ test('an event that cannot be written harms nobody: it is logged, and the task i
     }
   }
   const { tasks, logger } = make(new Full());
-  tasks.start('work', () => Promise.resolve(null));
+  tasks.start('pull', 'work', () => Promise.resolve(null));
   while (tasks.size > 0) await new Promise(setImmediate);
   expect(logger.lines.map(({ message }) => message)).toContain('end of a background task not announced');
+});
+
+test('tasks are counted while they run and by their end, in the names of the original', async () => {
+  const { tasks, metrics } = make();
+  const gate = deferred<null>();
+  tasks.start('pull', 'an image', () => gate.promise);
+  tasks.start('commit', 'a kernel', () => Promise.reject(new RuntimeError('no space')));
+  await eventually(() => {
+    expect(tasks.size).toBe(1);
+  });
+  const during = await metrics.text();
+  expect(during).toContain('backendai_bgtask_count{task_name="_pull"} 1\n');
+  expect(during).toContain('backendai_bgtask_count{task_name="_commit"} 0\n');
+  gate.resolve(null);
+  await tasks.close();
+  const after = await metrics.text();
+  expect(after).toContain('backendai_bgtask_count{task_name="_pull"} 0\n');
+  const ended = (task: string, labels: string) =>
+    `backendai_bgtask_done_count_total{task_name="${task}",status="${labels}"} 1\n`;
+  expect(after).toContain(ended('_pull', 'bgtask_done",domain="",operation="",error_detail="'));
+  expect(after).toContain(
+    ended('_commit', 'bgtask_failed",domain="bgtask",operation="execute",error_detail="internal-error'),
+  );
+  expect(after).toMatch(/^backendai_bgtask_processing_time_sec_count\{task_name="_pull",.*\} 1$/m);
 });

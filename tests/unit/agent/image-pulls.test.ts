@@ -1,5 +1,7 @@
 import { BackgroundTasks } from '../../../src/agent/background-tasks.js';
 import { ImagePulls } from '../../../src/agent/image-pulls.js';
+import { systemClock } from '../../../src/core/clock.js';
+import { noMetrics } from '../../../src/core/metrics.js';
 import type { BackendImages } from '../../../src/backends/backend.js';
 import { deferred } from '../../../src/core/async.js';
 import { parseAgentId } from '../../../src/core/ids.js';
@@ -23,7 +25,13 @@ const IMAGE: ImagePullRequest = {
 
 function pulls(images: Partial<BackendImages>, pullTimeoutMs: number | null = null) {
   const events = new RecordedEvents();
-  const tasks = new BackgroundTasks({ agentId: AGENT, events, logger: silentLogger });
+  const tasks = new BackgroundTasks({
+    agentId: AGENT,
+    events,
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: noMetrics,
+  });
   const clock = new ManualClock();
   const backend: BackendImages = {
     ...new FaultyBackend().images,

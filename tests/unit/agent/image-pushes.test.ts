@@ -1,5 +1,7 @@
 import { BackgroundTasks } from '../../../src/agent/background-tasks.js';
 import { ImagePushes } from '../../../src/agent/image-pushes.js';
+import { systemClock } from '../../../src/core/clock.js';
+import { noMetrics } from '../../../src/core/metrics.js';
 import type { BackendImages } from '../../../src/backends/backend.js';
 import { RuntimeError } from '../../../src/core/errors.js';
 import { parseAgentId } from '../../../src/core/ids.js';
@@ -19,7 +21,13 @@ function pushing(pushTimeoutMs: number | null = null, images: Partial<BackendIma
   const agentId = parseAgentId('i-pushes');
   const events = new RecordedEvents();
   const backend = new FaultyBackend();
-  const tasks = new BackgroundTasks({ agentId, events, logger: silentLogger });
+  const tasks = new BackgroundTasks({
+    agentId,
+    events,
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: noMetrics,
+  });
   const pushes = new ImagePushes({
     images: { ...backend.images, ...images },
     tasks,

@@ -1,6 +1,8 @@
 import { deferred } from '../../../src/core/async.js';
 import { DiskUsage, type FilesystemSpace } from '../../../src/stats/disk-usage.js';
 import { KernelUsageReader } from '../../../src/stats/kernel-usage.js';
+import { Questions } from '../../../src/stats/questions.js';
+import { eventually } from '../../support/eventually.js';
 
 const filesFrom = (files: Readonly<Record<string, string>>) => (path: string) => {
   const text = files[path];
@@ -16,7 +18,10 @@ const PROCESSES = { ...processFiles(10, 100, 1000, 5, 6), ...processFiles(11, 50
 
 describe('what a kernel uses', () => {
   const read = async (files: Readonly<Record<string, string>>, cgroups: readonly string[]) => {
-    const reader = new KernelUsageReader({ readText: filesFrom(files), itemTimeoutMs: 20_000 });
+    const reader = new KernelUsageReader({
+      readText: filesFrom(files),
+      questions: new Questions({ timeoutMs: 20_000 }),
+    });
     const usages = await reader.read(new Map([['k', { pids: [10, 11, 12], cgroups }]]));
     return usages.get('k');
   };
@@ -47,7 +52,10 @@ describe('what a kernel uses', () => {
         '  eth1: 7 1 0 0 0 0 0 0 3 1 0 0 0 0 0 0',
       ].join('\n'),
     };
-    const reader = new KernelUsageReader({ readText: filesFrom(files), itemTimeoutMs: 20_000 });
+    const reader = new KernelUsageReader({
+      readText: filesFrom(files),
+      questions: new Questions({ timeoutMs: 20_000 }),
+    });
     const source = { pids: [10], cgroups: [], trafficFile: '/proc/10/net/dev' };
     const gone = { ...source, trafficFile: '/proc/11/net/dev' };
     const usages = await reader.read(new Map(Object.entries({ source, gone })));
@@ -105,19 +113,51 @@ describe('what a kernel uses', () => {
     expect(await read({}, ['/cg/k'])).toBeUndefined();
   });
 
-  test('one that hangs does not keep the others from theirs', async () => {
+  test('those that hang do not keep the others from theirs, and are not asked again until they answer', async () => {
     const hanging = deferred<string>();
     const files = filesFrom(PROCESSES);
+    const asked: string[] = [];
+    const questions = new Questions({ timeoutMs: 50 });
     const reader = new KernelUsageReader({
-      readText: (path) => (path.startsWith('/stuck/') ? hanging.promise : files(path)),
-      itemTimeoutMs: 50,
+      readText: (path) => {
+        if (!path.startsWith('/stuck')) return files(path);
+        asked.push(path);
+        return hanging.promise;
+      },
+      questions,
     });
     const source = (cgroup: string) => ({ pids: [10], cgroups: [cgroup] });
-    const usages = await reader.read(
-      new Map([...Array(6).keys()].map((index) => [index, source(index < 4 ? '/stuck' : '/none')])),
+    const sources = new Map(
+      [...Array(6).keys()].map((index) => [
+        `k${String(index)}`,
+        source(index < 2 ? `/stuck${String(index)}` : '/none'),
+      ]),
     );
-    expect([...usages.keys()].sort()).toEqual([4, 5]);
-    hanging.resolve('');
+    for (let round = 0; round < 3; round += 1)
+      expect([...(await reader.read(sources)).keys()].sort()).toEqual(['k2', 'k3', 'k4', 'k5']);
+    expect(asked).toHaveLength(2);
+    expect(questions.hanging).toBe(2);
+    hanging.reject(new Error('gone'));
+    await eventually(() => {
+      expect(questions.hanging).toBe(0);
+    });
+    expect((await reader.read(sources)).size).toBe(6);
+  });
+
+  test('who asks for a kernel that is just being read gets the same reading', async () => {
+    let reads = 0;
+    const files = filesFrom(PROCESSES);
+    const reader = new KernelUsageReader({
+      readText: (path) => {
+        if (path === '/proc/10/stat') reads += 1;
+        return files(path);
+      },
+      questions: new Questions({ timeoutMs: 20_000 }),
+    });
+    const sources = new Map([['k', { pids: [10], cgroups: [] }]]);
+    const [one, other] = await Promise.all([reader.read(sources), reader.read(sources)]);
+    expect(one.get('k')).toBe(other.get('k'));
+    expect(reads).toBe(1);
   });
 });
 
@@ -130,7 +170,7 @@ describe('disk space', () => {
     new DiskUsage({
       readText: filesFrom({ '/proc/mounts': mountsOf(count), '/proc/filesystems': FILESYSTEMS }),
       statfs,
-      itemTimeoutMs,
+      questions: new Questions({ timeoutMs: itemTimeoutMs }),
     });
 
   test('counts what others than root cannot have as used', async () => {
@@ -156,7 +196,7 @@ describe('disk space', () => {
     expect(await measured()).toEqual(['/dev/sd0', '/dev/sd1', '/dev/sd2']);
   });
 
-  test('many that hang never occupy more than two threads', async () => {
+  test('many that hang never occupy more than three of the four threads', async () => {
     const asked: string[] = [];
     const usage = disks(5, (path) => {
       asked.push(path);
@@ -164,7 +204,7 @@ describe('disk space', () => {
     });
     expect(await usage.measure()).toEqual([]);
     expect(await usage.measure()).toEqual([]);
-    expect(asked).toEqual(['/m0', '/m1']);
+    expect(asked).toEqual(['/m0', '/m1', '/m2']);
   });
 
   test('one that fails is left out', async () => {

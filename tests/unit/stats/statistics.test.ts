@@ -9,6 +9,7 @@ import {
 } from '../../../src/stats/kernel-statistics.js';
 import { KernelUsageReader } from '../../../src/stats/kernel-usage.js';
 import { NodeStatistics } from '../../../src/stats/node-statistics.js';
+import { Questions } from '../../../src/stats/questions.js';
 import { Rounds } from '../../../src/stats/rounds.js';
 import type { NodeRecord, StatisticsRecord, StatisticsSink } from '../../../src/stats/sink.js';
 import { slotMetadata } from '../../../src/stats/slot-metadata.js';
@@ -45,9 +46,6 @@ class RecordedSink implements StatisticsSink {
     this.processRecords.push(...records.values());
     return Promise.resolve();
   }
-  containerCount() {
-    return Promise.resolve();
-  }
 }
 
 test('a round of kernels: published, shown as gauges, and forgotten some time after the end', async () => {
@@ -63,7 +61,7 @@ test('a round of kernels: published, shown as gauges, and forgotten some time af
         : path === '/proc/10/status'
           ? Promise.resolve('VmRSS:\t1000 kB\n')
           : Promise.reject(new Error('ENOENT')),
-    itemTimeoutMs: 20_000,
+    questions: new Questions({ timeoutMs: 20_000 }),
   });
   const kernels = {
     running: () => running,
@@ -148,7 +146,7 @@ test('a round of the node: this agent’s part of it', async () => {
     disks: new DiskUsage({
       readText,
       statfs: () => Promise.resolve({ bsize: 10n, blocks: 100n, bavail: 75n }),
-      itemTimeoutMs: 20_000,
+      questions: new Questions({ timeoutMs: 20_000 }),
     }),
     readText,
     gauges: new UtilizationGauges(AGENT, metrics),

@@ -52,6 +52,7 @@ test('shows who waits and who is inside', async () => {
       set: (value) => {
         shown[name] = value;
       },
+      add: () => undefined,
       remove: () => undefined,
     }),
   };

@@ -172,7 +172,7 @@ test('a listing is a JSON text with seconds and a newline, and empty when nothin
 });
 
 test('health names every check and is healthy only if all are', () => {
-  const check = { serviceGroup: 'redis', componentId: 'stat', lastCheckedAtMs: 0 };
+  const check = { serviceGroup: 'redis', componentId: 'stat', lastCheckedAtMs: 0, sinceMs: null };
   const wire = healthToWire({
     status: 'degraded',
     version: '1',
