@@ -6,6 +6,9 @@ import type { EventSink } from '../events/catalogue.js';
 import type { RedisConnections } from '../stores/redis-connections.js';
 import { RedisInstalledImages } from '../stores/redis-installed-images.js';
 
+/** What the first heartbeat gives a connection that is being opened: without the list a node has no images until the next one. */
+const CONNECT_MS = 5000;
+
 interface ImageNewsParts {
   readonly agentId: AgentId;
   readonly installed: InstalledImages;
@@ -19,6 +22,7 @@ interface ImageNewsParts {
 export class ImageNews {
   readonly #parts: ImageNewsParts;
   readonly #store: RedisInstalledImages | null;
+  #hasTold = false;
   readonly #unsubscribe: () => void;
   #isFailing = false;
 
@@ -26,7 +30,7 @@ export class ImageNews {
   constructor(parts: ImageNewsParts) {
     const { agentId, installed, events, redis, logger } = parts;
     this.#parts = parts;
-    // Opens the connection, so that the first heartbeat finds one.
+    // Opens the connection early; the first heartbeat may still come before it is there.
     redis?.client('image');
     this.#store = redis ? new RedisInstalledImages(() => redis.client('image')) : null;
     this.#unsubscribe = installed.onRemoved((images) => {
@@ -38,11 +42,14 @@ export class ImageNews {
 
   /** With each heartbeat. Never rejects: the next one repeats it. */
   async store(): Promise<void> {
-    const { agentId, installed, logger } = this.#parts;
+    const { agentId, installed, redis, logger } = this.#parts;
+    if (!this.#store) return;
+    if (!this.#hasTold) await redis?.whenReady('image', CONNECT_MS);
     const { current } = installed;
-    if (!this.#store || current === null) return;
+    if (current === null) return;
     try {
       await this.#store.store(agentId, current);
+      this.#hasTold = true;
       this.#isFailing = false;
     } catch (error) {
       if (!this.#isFailing)

@@ -1,4 +1,7 @@
-/** The reasons that managers of both lines know (spec/events-and-stores.md 3.7). */
+/**
+ * The reasons that managers know (spec/events-and-stores.md 3.7). Those of the second part came with 26.9: an older manager
+ * neither sends nor expects them, and to one of 25.17 a reason is any text.
+ */
 export const TERMINATION_REASONS = [
   'agent-termination',
   'already-terminated',
@@ -30,6 +33,20 @@ export const TERMINATION_REASONS = [
   'user-purged',
   'not-found-in-manager',
   'container-not-found',
+  'route-termination',
+  'dry-run-complete',
+  'preempted-by-scheduler',
+  'agent-resource-group-changed',
+  'stale-kernel',
+  'exceeded-max-retries',
+  'abnormal-termination',
+  'rescheduled',
+  'triggered-by-scheduler',
+  'passed-preconditions',
+  'deprioritized-for-rescheduling',
+  'preemption-reservation',
+  'preempted-by-reservation',
+  'kernel-handler-failure',
 ] as const;
 
 export type TerminationReason = (typeof TERMINATION_REASONS)[number];

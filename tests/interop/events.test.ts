@@ -2,6 +2,7 @@ import { createCodec } from '../../src/codec/index.js';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../src/core/ids.js';
 import type { AgentEvent, AgentInfo } from '../../src/events/catalogue.js';
 import { EventEncoder } from '../../src/events/event-encoder.js';
+import { TERMINATION_REASONS } from '../../src/events/termination-reasons.js';
 import { EVENT_KINDS } from '../../src/events/wire/delivery.js';
 import type { KernelCreationResult } from '../../src/kernels/requests.js';
 import { PythonScript } from '../support/python.js';
@@ -419,6 +420,18 @@ describeRequiring(ORIGINAL_PYTHON_26, 'the decoders of a manager 26.9.6 read eve
     const event: AgentEvent = { ...KERNEL_END, reason: 'the operator pulled the plug' };
     const [reading] = await readings(python, 'events_reader_26.py', '26.9', [event]);
     expect(reading).toMatchObject({ anycast: { reason: 'unknown' }, broadcast: { reason: 'unknown' } });
+  }, 120_000);
+
+  test('a reason that the manager gave for an end comes back to it as it was', async () => {
+    const ends = TERMINATION_REASONS.map((reason): AgentEvent => ({ ...KERNEL_END, reason }));
+    const read = await readings(python, 'events_reader_26.py', '26.9', ends);
+    expect(read.map(({ error }) => error)).toEqual(ends.map(() => undefined));
+    expect(read.map(({ anycast }) => (anycast as { readonly reason: unknown }).reason)).toEqual(
+      TERMINATION_REASONS,
+    );
+    expect(TERMINATION_REASONS).toEqual(
+      expect.arrayContaining(['preempted-by-scheduler', 'agent-resource-group-changed', 'stale-kernel']),
+    );
   }, 120_000);
 
   test('kinds that those managers do not know are not sent', () => {

@@ -197,6 +197,9 @@ describe('26.x', () => {
       reason: 'unknown',
     });
     expect(payload({ ...terminated, reason: 'user-requested' })).toMatchObject({ reason: 'user-requested' });
+    expect(payload({ ...terminated, reason: 'preempted-by-scheduler' })).toMatchObject({
+      reason: 'preempted-by-scheduler',
+    });
   });
 
   test('slots are a plain list', () => {
