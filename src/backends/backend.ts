@@ -52,6 +52,11 @@ export interface KernelBackend {
   /** Handles of all kernels of one agent that this backend can find by their owner label, alive or dead. */
   list(owner: AgentId): Promise<readonly KernelHandle[]>;
   /**
+   * What a kernel was made of, as far as the backend still knows: for kernels that nobody has a record of. Null when
+   * it is gone. Absent: the backend keeps nothing.
+   */
+  details?(handle: KernelHandle): Promise<KernelDetails | null>;
+  /**
    * Makes an image of the container's files as they are now and returns its id. Stopping or removing the kernel
    * meanwhile makes it fail cleanly.
    * @throws an error with code `NOT_IMPLEMENTED` where there are no images.
@@ -92,6 +97,22 @@ export interface RunnerEndpoints {
   readonly replIn: string;
   /** ZeroMQ endpoint the runner PUSHes results to. */
   readonly replOut: string;
+}
+
+/** spec/kernel-lifecycle.md 9.3 R2, R12. Null: not known. */
+export interface KernelDetails {
+  /** Its scratch directory on this machine, `<scratch-root>/<kernel id>`. */
+  readonly scratch: string | null;
+  /** Its own labels and those of its image. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly image: string | null;
+  readonly hostname: string | null;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly published: readonly { readonly containerPort: number; readonly hostPort: number }[];
+  /** The network of its session by name, `host` for the machine's; null also for the engine's own. */
+  readonly network: string | null;
+  readonly shmBytes: number | null;
+  readonly createdAtMs: number | null;
 }
 
 export interface UsageSource {

@@ -102,7 +102,7 @@ export class KernelJournal {
     const asideName = `${name}.unreadable-${randomUUID()}`;
     await rename(join(this.directory, name), join(this.directory, asideName));
     this.#logger.error(
-      'kernel record cannot be read; set aside, its container will be ended if it is found',
+      'kernel record cannot be read; set aside, its kernel is taken over from its container if that is complete',
       {
         agentId: this.#agentId,
         file: join(this.directory, asideName),

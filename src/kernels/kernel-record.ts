@@ -176,6 +176,7 @@ const record = z.object({
   state,
   createdAtMs: z.number(),
   startedAtMs: z.number().nullable(),
+  scratchRoot: z.string().nullable().default(null),
   allocation: allocation.nullable(),
   ports: z.object({ replIn: z.int(), replOut: z.int(), booked: z.array(z.int()) }).nullable(),
   servicePorts: z.array(servicePort),

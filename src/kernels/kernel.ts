@@ -30,6 +30,8 @@ export interface KernelFacts {
   readonly state: KernelState;
   readonly createdAtMs: number;
   readonly startedAtMs: number | null;
+  /** The agent's scratch root when the kernel was created, which may be another one by now; null in old records. */
+  readonly scratchRoot: string | null;
   readonly allocation: KernelAllocation | null;
   readonly ports: KernelPorts | null;
   /** All of them, `internal` ones included. */
@@ -74,6 +76,7 @@ export class Kernel {
       createdAtMs,
       state: INITIAL_STATE,
       startedAtMs: null,
+      scratchRoot: null,
       allocation: null,
       ports: null,
       servicePorts: [],
@@ -139,6 +142,9 @@ export class Kernel {
   }
   get startAnnounced(): boolean {
     return this.#facts.startAnnounced;
+  }
+  get scratchRoot(): string | null {
+    return this.#facts.scratchRoot;
   }
   get createdAtMs(): number {
     return this.#facts.createdAtMs;

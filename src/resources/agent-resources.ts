@@ -21,7 +21,7 @@ import type {
   Granted,
 } from './devices/device-plugin.js';
 import { InsufficientResource, InvalidResourceArgument } from './errors.js';
-import { type MountEntry, writeResourceText } from './kernel-resource-spec.js';
+import { type MountEntry, parseResourceText, writeResourceText } from './kernel-resource-spec.js';
 import { type Decimal, positionalText, ZERO } from './quantity/decimal.js';
 import type { ResourceSlot } from './quantity/resource-slot.js';
 import { deviceNameOf, INTRINSIC_SLOTS, type SlotType } from './quantity/slot-name.js';
@@ -233,6 +233,41 @@ export class AgentResources {
       { slots: allocation.slots, allocations: allocation.allocations, scratchDiskSizeBytes: 0n, mounts },
       { slotTypes: this.#ledger.slotTypes, order: this.#options.allocationOrder, pluginData },
     );
+  }
+
+  /**
+   * Back from that text to what the kernel has. The original rounds byte amounts of devices; where all of a slot is on
+   * one device, the exact amount is that of the slot.
+   * @throws KeyError for a missing line, ValueError for one that cannot be read.
+   */
+  readResourceText(text: string): {
+    readonly allocation: Allocation;
+    readonly mounts: readonly MountEntry[];
+  } {
+    const types = this.#ledger.slotTypes;
+    const { slots, allocations, mounts } = parseResourceText(text, types);
+    const exact = (slotName: string, perDevice: Readonly<Record<string, string>>) => {
+      const [deviceId, ...others] = Object.keys(perDevice);
+      const amount = slots[slotName];
+      return types.get(slotName) !== 'bytes' || deviceId === undefined || others.length > 0 || !amount
+        ? perDevice
+        : { [deviceId]: amount };
+    };
+    return {
+      mounts,
+      allocation: {
+        slots,
+        shmemBytes: null,
+        allocations: Object.fromEntries(
+          Object.entries(allocations).map(([device, bySlot]) => [
+            device,
+            Object.fromEntries(
+              Object.entries(bySlot).map(([slotName, perDevice]) => [slotName, exact(slotName, perDevice)]),
+            ),
+          ]),
+        ),
+      },
+    };
   }
 
   /** Where everything is: for `splenium resources` and the status page. */

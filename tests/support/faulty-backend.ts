@@ -5,6 +5,7 @@ import type {
   BackendNetworks,
   CommittedImage,
   KernelBackend,
+  KernelDetails,
   KernelExit,
   KernelHandle,
   KernelPlan,
@@ -297,6 +298,23 @@ export class FaultyBackend implements KernelBackend {
     return container.status === 'running'
       ? { status: 'running', endpoints: this.endpointsOf(handle) }
       : { status: 'exited', exitCode: container.exitCode, detail: container.status };
+  }
+
+  async details(handle: KernelHandle): Promise<KernelDetails | null> {
+    await this.faults.pass('backend.details');
+    const plan = this.#find(handle)?.plan;
+    if (!plan) return null;
+    return {
+      scratch: plan.scratch.root,
+      labels: plan.labels,
+      image: plan.imageCanonical,
+      hostname: plan.hostname,
+      environment: plan.environment,
+      published: plan.ports.map(({ containerPort, hostPort }) => ({ containerPort, hostPort })),
+      network: plan.network?.mode === 'named' ? plan.network.name : (plan.network?.mode ?? null),
+      shmBytes: plan.limits.shmBytes,
+      createdAtMs: 1_000_000,
+    };
   }
 
   async list(owner: AgentId): Promise<readonly KernelHandle[]> {

@@ -10,6 +10,7 @@ import type {
   BackendNetworks,
   CommittedImage,
   KernelBackend,
+  KernelDetails,
   KernelExit,
   KernelHandle,
   KernelPlan,
@@ -20,6 +21,7 @@ import type {
 import { WorkFiles } from '../files/work-files.js';
 import { agentSocketLink, agentSocketMount, withMount } from './agent-socket-mount.js';
 import { checkPorts, publishedOf } from './container-ports.js';
+import { detailsOf } from './container-details.js';
 import {
   containerNameOf,
   containerSpecOf,
@@ -232,6 +234,11 @@ export class DockerBackend implements KernelBackend {
         });
       }
     return handles;
+  }
+
+  async details(handle: KernelHandle): Promise<KernelDetails | null> {
+    const container = await this.#find(handle);
+    return container === null ? null : detailsOf(container);
   }
 
   usageSources(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>> {

@@ -70,8 +70,22 @@ export const containerSchema = z.object({
     /** Of the first process on the engine's machine; 0 while none runs. */
     Pid: z.number().default(0),
   }),
-  Config: z.object({ Labels: labels, User: z.string().default('') }),
-  HostConfig: z.object({ PortBindings: bindings }),
+  Created: z.string().default(''),
+  Config: z.object({
+    Labels: labels,
+    User: z.string().default(''),
+    Image: z.string().default(''),
+    Hostname: z.string().default(''),
+    Env: z
+      .array(z.string())
+      .nullish()
+      .transform((value) => value ?? []),
+  }),
+  HostConfig: z.object({
+    PortBindings: bindings,
+    NetworkMode: z.string().default(''),
+    ShmSize: z.number().default(0),
+  }),
   Mounts: mounts,
   NetworkSettings: networkSettings,
 });

@@ -13,6 +13,7 @@ import type {
   BackendImages,
   BackendNetworks,
   KernelBackend,
+  KernelDetails,
   KernelExit,
   KernelHandle,
   KernelPlan,
@@ -236,6 +237,23 @@ export class ProcessBackend implements KernelBackend {
       }
     }
     return handles;
+  }
+
+  /** A note holds no labels and no ports: a kernel is known again by the record in its scratch directory. */
+  async details(handle: KernelHandle): Promise<KernelDetails | null> {
+    const note = await this.#noteOf(handle);
+    if (note === null) return null;
+    return {
+      scratch: note.launch === null ? dirname(note.state.work) : dirname(note.launch.config),
+      labels: {},
+      image: null,
+      hostname: null,
+      environment: note.launch?.environment ?? {},
+      published: [],
+      network: null,
+      shmBytes: null,
+      createdAtMs: null,
+    };
   }
 
   async logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {

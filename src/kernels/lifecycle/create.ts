@@ -27,6 +27,7 @@ export async function createKernel(
 ): Promise<KernelCreationResult> {
   const { kernel, signal } = progress;
   const { request } = kernel;
+  kernel.learn({ scratchRoot: parts.settings.scratchRoot });
   // Before anything exists outside this process or is announced: a crash from here on is cleaned up from the record.
   await parts.journal.record(kernel);
   await announceProgress(parts, progress, 'kernel_preparing');

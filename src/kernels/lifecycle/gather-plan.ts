@@ -14,6 +14,8 @@ export interface Claim {
   readonly ports: KernelPorts;
   readonly services: readonly ServicePort[];
   readonly models: readonly Model[];
+  /** Where the kernel's scratch directory is; null: where the agent has those of new kernels. */
+  readonly scratchRoot: string | null;
 }
 
 export interface GatheredPlan {
@@ -29,9 +31,11 @@ export interface GatheredPlan {
  * @throws as `planKernel`, and ValueError for devices that no container can be made with.
  */
 export function gatherPlan(
-  { agentId, resources, settings }: Pick<LifecycleParts, 'agentId' | 'resources' | 'settings'>,
-  { request, allocation, ports, services, models }: Claim,
+  parts: Pick<LifecycleParts, 'agentId' | 'resources' | 'settings'>,
+  { request, allocation, ports, services, models, scratchRoot }: Claim,
 ): GatheredPlan {
+  const { agentId, resources } = parts;
+  const settings = { ...parts.settings, scratchRoot: scratchRoot ?? parts.settings.scratchRoot };
   const shmem = request.config.resourceOpts.shmemBytes;
   // Records of earlier releases do not have it.
   const complete = { ...allocation, shmemBytes: shmem === null ? null : String(shmem) };

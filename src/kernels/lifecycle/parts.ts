@@ -101,6 +101,11 @@ export interface KernelResources {
   deviceNeeds(allocation: KernelAllocation, directoryOf: (deviceName: string) => string): DeviceNeeds;
   /** The content of `resource.txt` but for mounts, spec/config-and-resources.md 4.4. */
   resourceText(allocation: KernelAllocation, mounts: ResourceSpec['mounts']): string;
+  /** What such a text says, this program's or the original's. @throws KeyError or ValueError for an unusable one. */
+  readResourceText(text: string): {
+    readonly allocation: KernelAllocation;
+    readonly mounts: ResourceSpec['mounts'];
+  };
 }
 
 /** What a kernel's devices need of its container besides arguments. */

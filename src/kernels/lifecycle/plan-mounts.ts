@@ -23,6 +23,12 @@ export function scratchPaths(
   };
 }
 
+/** Where everything of a kernel lies, also when the agent's scratch root has changed since (spec 9.3 R12). */
+export const scratchOf = (
+  { settings }: { readonly settings: Pick<LifecycleSettings, 'scratchRoot'> },
+  kernel: { readonly id: string; readonly scratchRoot: string | null },
+): ScratchPaths => scratchPaths(kernel.scratchRoot ?? settings.scratchRoot, kernel.id);
+
 /** All mounts of the kernel as `resource.txt` and the creation result list them: scratch first, then folders. */
 export function specMounts(config: KernelCreationConfig, scratch: ScratchPaths): ResourceSpec['mounts'] {
   return [

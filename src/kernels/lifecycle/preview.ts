@@ -42,6 +42,7 @@ export async function previewKernel(
     ports: { replIn, replOut, booked: [] },
     services: withHostPorts(services, forServices, fixed),
     models,
+    scratchRoot: null,
   });
   return {
     agentId: parts.agentId,

@@ -4,9 +4,10 @@ import { messageOf } from '../../core/errors.js';
 import type { KernelId } from '../../core/ids.js';
 import type { KeyedQueue } from '../../core/keyed-queue.js';
 import { Kernel, type KernelFacts } from '../kernel.js';
+import { adoptKernel } from './adopt.js';
 import type { KernelEndings } from './endings.js';
 import type { LifecycleParts } from './parts.js';
-import { planRelays, scratchPaths } from './plan-mounts.js';
+import { planRelays, scratchOf } from './plan-mounts.js';
 import { removeScratch } from './scratch.js';
 import { announceStart } from './start.js';
 import { announceTermination, endContainer, removeStray, strayOccurrence } from './terminate.js';
@@ -85,12 +86,22 @@ export async function recoverKernels(
     ),
     ...[...containers]
       .filter(([kernelId]) => !recorded.has(kernelId))
-      .map(([kernelId, strays]) => queue.run(kernelId, () => endUnknown(parts, strays))),
+      .map(([kernelId, strays]) => queue.run(kernelId, () => adoptOrEnd(parts, strays))),
   ]);
 }
 
-/** All containers of one kernel without a record. Nothing is known of what they hold, so they cannot be kept. */
-async function endUnknown(parts: LifecycleParts, strays: readonly KernelHandle[]): Promise<void> {
+/**
+ * All containers of one kernel without a record: the one that runs is taken over, and what cannot be kept is ended and
+ * announced (spec/kernel-lifecycle.md 9.3 R2, R10).
+ */
+async function adoptOrEnd(parts: LifecycleParts, found: readonly KernelHandle[]): Promise<void> {
+  const [running, ...others] = await runningOf(parts, found);
+  const kernel = running && others.length === 0 ? await adoptKernel(parts, running) : null;
+  const strays = found.filter(({ containerId }) => containerId !== kernel?.containerId);
+  if (kernel) {
+    for (const handle of strays) await removeLeftOver(parts, handle);
+    return;
+  }
   const [first] = strays;
   if (!first) return;
   try {
@@ -102,6 +113,41 @@ async function endUnknown(parts: LifecycleParts, strays: readonly KernelHandle[]
       error: messageOf(error),
     });
   }
+}
+
+/** Those that the backend cannot tell of are not among them. */
+async function runningOf(
+  { backend, logger }: LifecycleParts,
+  handles: readonly KernelHandle[],
+): Promise<readonly KernelHandle[]> {
+  const running: KernelHandle[] = [];
+  for (const handle of handles)
+    try {
+      const state = await within(backend.inspect(handle), {
+        timeoutMs: TIME_LIMITS.inspectMs,
+        what: `inspecting container ${handle.containerId}`,
+      });
+      if (state.status === 'running') running.push(handle);
+    } catch (error) {
+      const { kernelId, containerId } = handle;
+      logger.error('cannot inspect an own container without a record', {
+        kernelId,
+        containerId,
+        error: messageOf(error),
+      });
+    }
+  return running;
+}
+
+/** A container that the kernel does not need. */
+async function removeLeftOver(parts: LifecycleParts, handle: KernelHandle): Promise<void> {
+  await endContainer(parts, handle).catch((error: unknown) => {
+    parts.logger.error('cannot remove a left-over container of a kernel', {
+      kernelId: handle.kernelId,
+      containerId: handle.containerId,
+      error: messageOf(error),
+    });
+  });
 }
 
 /** One kernel of the journal, entered in the registry with what it holds. Null: it could not be, and why is logged. */
@@ -140,27 +186,19 @@ async function recoverKernel(
   kernel: Kernel,
   own: readonly KernelHandle[],
 ): Promise<boolean> {
-  const { logger, journal, registry } = parts;
+  const { journal, registry } = parts;
   // A creation may have died between the container's birth and the record of it, a restart between two containers,
   // which may even have one id. What ends is what is there; a running kernel's record was written after its start.
   const known =
     own.find(({ containerId }) => containerId === kernel.containerId) ?? (kernel.handle ? null : own[0]);
   if (known && kernel.state.name !== 'running') kernel.learn({ handle: known });
-  for (const stray of own)
-    if (stray.containerId !== kernel.containerId)
-      await endContainer(parts, stray).catch((error: unknown) => {
-        logger.error('cannot remove a left-over container of a kernel', {
-          kernelId: kernel.id,
-          containerId: stray.containerId,
-          error: messageOf(error),
-        });
-      });
+  for (const stray of own) if (stray.containerId !== kernel.containerId) await removeLeftOver(parts, stray);
   const found = await inspect(parts, kernel);
   const decision = decideRecovery(kernel.facts, found);
   switch (decision.action) {
     case 'sweep':
       registry.remove(kernel.id);
-      await removeScratch(scratchPaths(parts.settings.scratchRoot, kernel.id));
+      await removeScratch(scratchOf(parts, kernel));
       await journal.forget(kernel.id);
       return false;
     case 'end':

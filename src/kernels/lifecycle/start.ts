@@ -1,9 +1,10 @@
 import type { KernelHandle, RunnerEndpoints } from '../../backends/backend.js';
 import { InvariantError, isSpleniumError, messageOf } from '../../core/errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
-import type { KernelCreationResult } from '../requests.js';
+import type { KernelCreationResult, ResourceSpec, ServicePort } from '../requests.js';
 import { type GatheredPlan, gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
+import { recordFile } from './scratch-record.js';
 import type { CreationProgress } from './progress.js';
 import {
   appendContainerId,
@@ -28,18 +29,17 @@ export async function startKernel(
   },
 ): Promise<KernelCreationResult> {
   const { kernel, signal } = progress;
-  const { resources, settings } = parts;
-  const { request } = kernel;
+  const { settings } = parts;
   const { allocation, ports } = claimed(kernel);
 
   const gathered = gatherPlan(parts, {
-    request,
+    request: kernel.request,
     allocation,
     ports,
     services: kernel.servicePorts,
     models: kernel.models,
+    scratchRoot: kernel.scratchRoot,
   });
-  const { mounts } = gathered;
   if (parts.starts?.isFull) progress.enter('waiting-for-turn');
   const leave = await parts.starts?.enter(signal);
   const { handle, endpoints } = await makeContainer(parts, progress, gathered, options).finally(leave);
@@ -49,7 +49,28 @@ export async function startKernel(
   signal.throwIfAborted();
   progress.measureApart('announcing-start');
   const servicePorts = mergeApps(kernel.servicePorts, apps);
-  const result: KernelCreationResult = {
+  const { mounts } = gathered;
+  const result = creationResult(parts, { kernel, allocation, ports, servicePorts, handle, mounts });
+  kernel.learn({ servicePorts, result });
+  await becomeRunning(parts, kernel, result, signal);
+  return result;
+}
+
+/** What the creation of a running kernel answers (spec/kernel-lifecycle.md 2.18). */
+export function creationResult(
+  { resources, settings }: Pick<LifecycleParts, 'resources' | 'settings'>,
+  made: {
+    readonly kernel: Kernel;
+    readonly allocation: KernelAllocation;
+    readonly ports: Pick<KernelPorts, 'replIn' | 'replOut'>;
+    readonly servicePorts: readonly ServicePort[];
+    readonly handle: KernelHandle;
+    readonly mounts: ResourceSpec['mounts'];
+  },
+): KernelCreationResult {
+  const { kernel, allocation, ports, servicePorts, handle, mounts } = made;
+  const { agentAddr, scalingGroup } = kernel.request.config;
+  return {
     id: kernel.id,
     containerId: handle.containerId,
     kernelHost: settings.advertisedHost ?? settings.bindHost,
@@ -58,12 +79,9 @@ export async function startKernel(
     servicePorts: publicServices(servicePorts),
     resourceSpec: { ...allocation, scratchDiskSizeBytes: 0, mounts },
     attachedDevices: resources.attachedDevices(allocation),
-    agentAddr: request.config.agentAddr,
-    scalingGroup: request.config.scalingGroup,
+    agentAddr,
+    scalingGroup,
   };
-  kernel.learn({ servicePorts, result });
-  await becomeRunning(parts, kernel, result, signal);
-  return result;
 }
 
 /** From the plan to a container that runs. A kernel that ends meanwhile is cleaned up by the caller. */
@@ -80,11 +98,16 @@ async function makeContainer(
   const resourceText = resources.resourceText(claimed(kernel).allocation, mounts);
   const owner = new ScratchOwner(plan.identity, parts.logger);
   if (options.scratch === 'new')
-    await prepareScratch(plan.scratch, planScratchFiles(request, plan, resourceText, devices.files), owner, {
-      volume: { type: settings.scratchType ?? 'hostdir', imageBytes: settings.scratchSizeBytes ?? 0 },
-      devices: Object.keys(devices.files),
-    });
-  else await writeScratchFiles(plan.scratch, configFiles(plan, resourceText), owner);
+    await prepareScratch(
+      plan.scratch,
+      [recordFile(kernel), ...planScratchFiles(request, plan, resourceText, devices.files)],
+      owner,
+      {
+        volume: { type: settings.scratchType ?? 'hostdir', imageBytes: settings.scratchSizeBytes ?? 0 },
+        devices: Object.keys(devices.files),
+      },
+    );
+  else await writeScratchFiles(plan.scratch, [recordFile(kernel), ...configFiles(plan, resourceText)], owner);
   await parts.relays?.open(relays);
 
   progress.enter('creating-container');

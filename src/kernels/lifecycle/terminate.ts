@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path';
 import type { KernelHandle } from '../../backends/backend.js';
 import { within } from '../../core/async.js';
 import { InvariantError, messageOf } from '../../core/errors.js';
@@ -6,7 +7,7 @@ import type { KernelId, SessionId } from '../../core/ids.js';
 import type { Kernel } from '../kernel.js';
 import { collectLogs } from './collect-logs.js';
 import type { LifecycleParts } from './parts.js';
-import { type PlannedRelay, planRelays, scratchPaths } from './plan-mounts.js';
+import { type PlannedRelay, planRelays, scratchOf } from './plan-mounts.js';
 import { removeScratch } from './scratch.js';
 import { StepWatch } from './step-watch.js';
 import { TIME_LIMITS } from './time-limits.js';
@@ -62,7 +63,7 @@ async function endStepByStep(parts: LifecycleParts, kernel: Kernel, watch: StepW
     );
   const scratchGone = await attempt(
     'cannot remove the scratch directory; the next start of the agent tries again',
-    () => removeScratch(scratchPaths(parts.settings.scratchRoot, kernel.id)),
+    () => removeScratch(scratchOf(parts, kernel)),
   );
   kernel.apply({ type: 'cleaned' });
   parts.registry.remove(kernel.id);
@@ -159,8 +160,17 @@ function relaysOf({ settings }: LifecycleParts, { request }: Kernel): readonly P
 export async function removeStray(parts: LifecycleParts, handle: KernelHandle): Promise<void> {
   const kernel = parts.registry.find(handle.kernelId);
   if (kernel?.containerId === handle.containerId) return;
+  // While it is there it says where its files are.
+  const root = kernel ? null : await scratchRootOf(parts, handle);
   await endContainer(parts, handle);
-  if (!kernel) await removeScratch(scratchPaths(parts.settings.scratchRoot, handle.kernelId));
+  if (!kernel) await removeScratch(scratchOf(parts, { id: handle.kernelId, scratchRoot: root }));
+}
+
+/** Null when the backend cannot tell: then the directory is looked for where new ones are made. */
+async function scratchRootOf({ backend }: LifecycleParts, handle: KernelHandle): Promise<string | null> {
+  const details = await backend.details?.(handle).catch(() => null);
+  const scratch = details?.scratch ?? null;
+  return scratch !== null && basename(scratch) === handle.kernelId ? dirname(scratch) : null;
 }
 
 /** Names the end of a container that no kernel owns; see `EventSink.publish`. */

@@ -5,6 +5,8 @@ export const TIME_LIMITS = {
   removeMs: 90_000,
   disconnectMs: 10_000,
   inspectMs: 10_000,
+  /** The runner of a kernel that is taken over without a record must answer by then; nothing else starts meanwhile. */
+  adoptionMs: 20_000,
   /** For reading the log of an ended kernel and handing it over. */
   logsMs: 60_000,
   /** A restart waits this long for the old container to go. */

@@ -22,6 +22,7 @@ import type {
   LifecycleSettings,
   RunnerConnector,
 } from '../../../src/kernels/lifecycle/parts.js';
+import type { ResourceSpec } from '../../../src/kernels/requests.js';
 import { DEADLINE_MS, Faults, FaultyBackend } from '../../support/faulty-backend.js';
 
 const CORES = 8;
@@ -298,8 +299,16 @@ export class BookedCores implements KernelResources {
     return { cpuCores: coresIn(allocation).map(Number), memoryBytes: Number(allocation.slots['mem']) };
   }
 
-  resourceText(): string {
-    return 'SCRATCH_SIZE=0m\n';
+  resourceText(allocation: KernelAllocation, mounts: ResourceSpec['mounts']): string {
+    return `${JSON.stringify({ allocation, mounts })}\n`;
+  }
+
+  /** This bench's own form; the container's id follows as a line. */
+  readResourceText(text: string): {
+    readonly allocation: KernelAllocation;
+    readonly mounts: ResourceSpec['mounts'];
+  } {
+    return JSON.parse(text.split('\n')[0] ?? '') as ReturnType<BookedCores['readResourceText']>;
   }
 }
 

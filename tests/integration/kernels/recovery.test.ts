@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseAgentId } from '../../../src/core/ids.js';
 import type { KernelCreationRequest } from '../../../src/kernels/requests.js';
@@ -149,30 +149,165 @@ describe('while the daemon was away', () => {
     expect(next.events.terminations(request.kernelId)).toEqual(['container-not-found']);
   });
 
-  test('a record went missing: its container is ended and announced as unknown', async () => {
-    const request = await running();
-    await bench.journal.forget(request.kernelId);
-    const next = await restarted();
-    expect(await next.leftovers()).toEqual(NOTHING);
-    expect(next.events.all).toEqual([
+  describe('a record went missing', () => {
+    const withoutRecord = async (): Promise<KernelCreationRequest> => {
+      const request = await running();
+      await bench.journal.forget(request.kernelId);
+      return request;
+    };
+    const inScratch = ({ kernelId }: KernelCreationRequest, path: string) =>
+      join(bench.scratchRoot, kernelId, path);
+    const announced = ({ kernelId, sessionId }: KernelCreationRequest) => [
       {
         name: 'kernel_terminated',
-        kernelId: request.kernelId,
-        sessionId: request.sessionId,
+        kernelId,
+        sessionId,
         reason: 'terminated-unknown-container',
         exitCode: -1,
       },
-    ]);
+    ];
+    const missing = (next: LifecycleBench): unknown =>
+      next.logger.lines.find(({ message }) => message.includes('cannot be taken over'))?.fields['missing'];
+
+    test('the kernel is taken over as it was, by the record in its scratch directory', async () => {
+      const request = await withoutRecord();
+      const before = bench.registry.get(request.kernelId).facts;
+      const next = await restarted();
+      expect(next.registry.get(request.kernelId).facts).toEqual(before);
+      expect(next.conservation()).toEqual(bench.conservation());
+      expect(next.runners.open.get(request.kernelId)).toBe(before.endpoints?.replIn);
+      expect(next.events.all).toEqual([]);
+      expect(await readdir(next.journal.directory)).toEqual([`${request.kernelId}.json`]);
+      await destroy(next, request);
+      expect(await next.leftovers()).toEqual(NOTHING);
+      expect(next.events.terminations()).toEqual(['user-requested']);
+    });
+
+    test('the kernel is taken over from its container and its files alone', async () => {
+      const request = await withoutRecord();
+      const before = bench.registry.get(request.kernelId).facts;
+      await rm(inScratch(request, 'kernel.json'));
+      const next = await restarted();
+      const { facts } = next.registry.get(request.kernelId);
+      expect(facts.allocation).toEqual({ ...before.allocation, shmemBytes: '67108864' });
+      expect(facts.ports).toEqual({ ...before.ports, booked: expect.arrayContaining([]) as unknown });
+      expect([...(facts.ports?.booked ?? [])].sort()).toEqual([...(before.ports?.booked ?? [])].sort());
+      expect(facts.servicePorts).toEqual(before.servicePorts);
+      expect(facts.result).toMatchObject({
+        containerId: before.handle?.containerId,
+        kernelHost: '127.0.0.1',
+      });
+      expect(facts.request.config).toMatchObject({
+        clusterRole: 'main',
+        ownerUserId: request.config.ownerUserId,
+        environ: { BACKENDAI_SESSION_NAME: 'a-session' },
+      });
+      expect(next.conservation().booked).toEqual(bench.conservation().booked);
+      expect(next.events.all).toEqual([]);
+      const { imageRef, kernelId, sessionId } = request;
+      await next.lifecycle.restart({ sessionId, kernelId, imageRef, updatedConfig: {} }, never);
+      expect(next.conservation().booked).toEqual(bench.conservation().booked);
+      await destroy(next, request);
+      expect(await next.leftovers()).toEqual(NOTHING);
+    });
+
+    test('an exit after that is noticed', async () => {
+      const request = await withoutRecord();
+      const next = await restarted();
+      next.backend.exit(request.kernelId, 1);
+      await next.until(() => next.events.terminations().length === 1);
+      expect(await next.leftovers()).toEqual(NOTHING);
+    });
+
+    test('a second loss of the record does no harm', async () => {
+      const request = await withoutRecord();
+      const next = await restarted();
+      await next.journal.forget(request.kernelId);
+      const third = await restarted(next);
+      expect(third.conservation()).toEqual(bench.conservation());
+    });
+
+    test.each<[string, string, (request: KernelCreationRequest) => Promise<unknown>]>([
+      [
+        'no resource.txt',
+        'it has no resource.txt',
+        async (request) => {
+          await rm(inScratch(request, 'kernel.json'));
+          await rm(inScratch(request, 'config/resource.txt'));
+        },
+      ],
+      [
+        'an unreadable resource.txt',
+        'its resource.txt cannot be used',
+        async (request) => {
+          await rm(inScratch(request, 'kernel.json'));
+          await writeFile(inScratch(request, 'config/resource.txt'), 'CID=1\n');
+        },
+      ],
+      [
+        'no ports of its runner',
+        'publishes no ports of a runner',
+        async (request) => {
+          await rm(inScratch(request, 'kernel.json'));
+          const [container] = bench.backend.containersOf(request.kernelId);
+          if (container) Object.assign(container.plan, { ports: [] });
+        },
+      ],
+    ])('a kernel with %s is ended, announced, and the log says why', async (_, why, damage) => {
+      const request = await withoutRecord();
+      await damage(request);
+      const next = await restarted();
+      expect(await next.leftovers()).toEqual(NOTHING);
+      expect(next.events.all).toEqual(announced(request));
+      expect(missing(next)).toContain(why);
+    });
+
+    test('a record in the scratch directory that is damaged counts as none', async () => {
+      const request = await withoutRecord();
+      await writeFile(inScratch(request, 'kernel.json'), '{');
+      const next = await restarted();
+      expect(next.registry.size).toBe(1);
+    });
+
+    test('a kernel whose runner does not answer is ended, and nothing stays booked', async () => {
+      const request = await withoutRecord();
+      const next = bench.crashed();
+      benches.push(next);
+      next.faults.fail('runners.waitReady');
+      await next.lifecycle.recover();
+      expect(await next.leftovers()).toEqual(NOTHING);
+      expect(next.events.all).toEqual(announced(request));
+    });
+
+    test('a kernel whose core a sibling with a record has is ended', async () => {
+      const [first, second] = [await running(), await withoutRecord()];
+      const path = inScratch(second, 'kernel.json');
+      const text = await readFile(path, 'utf8');
+      await writeFile(path, text.replace('{"cpu":{"cpu":{"1":"1"}}}', '{"cpu":{"cpu":{"0":"1"}}}'));
+      const next = await restarted();
+      expect([...next.registry].map(({ id }) => id)).toEqual([first.kernelId]);
+      expect(next.events.all).toEqual(announced(second));
+      expect(next.conservation().booked).toEqual(next.conservation().held);
+      expect(missing(next)).toContain('core 0 belongs to');
+    });
+
+    test('a container that has ended is removed and announced', async () => {
+      const request = await withoutRecord();
+      bench.backend.exit(request.kernelId, 3, { silently: true });
+      const next = await restarted();
+      expect(await next.leftovers()).toEqual(NOTHING);
+      expect(next.events.all).toEqual(announced(request));
+    });
   });
 
-  test('a record was damaged: it is set aside loudly, the other kernels go on', async () => {
+  test('a record was damaged: it is set aside loudly, and its kernel goes on as the others', async () => {
     const [damaged, sound] = [await running(), await running()];
     const path = join(bench.journal.directory, `${damaged.kernelId}.json`);
     const text = await readFile(path, 'utf8');
     await writeFile(path, text.slice(0, 500));
     const next = await restarted();
-    expect([...next.registry].map(({ id }) => id)).toEqual([sound.kernelId]);
-    expect(next.events.terminations(damaged.kernelId)).toEqual(['terminated-unknown-container']);
+    expect([...next.registry].map(({ id }) => id).sort()).toEqual([sound.kernelId, damaged.kernelId].sort());
+    expect(next.events.all).toEqual([]);
     const files = await readdir(next.journal.directory);
     const aside = files.filter((name) => name.includes('unreadable'));
     expect(aside).toHaveLength(1);
@@ -192,6 +327,22 @@ describe('while the daemon was away', () => {
     expect(next.conservation().booked).toEqual(next.conservation().held);
     expect([first.kernelId, second.kernelId]).toContain([...next.registry][0]?.id);
   });
+});
+
+test('a kernel keeps its scratch directory when the scratch root changes, and takes it along when it ends', async () => {
+  const [recorded, lost, stray] = [await running(), await running(), await running()];
+  await bench.journal.forget(lost.kernelId);
+  await bench.journal.forget(stray.kernelId);
+  bench.backend.exit(stray.kernelId, 0, { silently: true });
+  const next = bench.crashed({ scratchRoot: join(bench.directory, 'elsewhere') });
+  benches.push(next);
+  await next.lifecycle.recover();
+  const { imageRef, kernelId, sessionId } = recorded;
+  await next.lifecycle.restart({ sessionId, kernelId, imageRef, updatedConfig: {} }, never);
+  expect((await readdir(next.scratchRoot)).sort()).toEqual([recorded.kernelId, lost.kernelId].sort());
+  await destroy(next, recorded);
+  await destroy(next, lost);
+  expect(await next.leftovers()).toEqual(NOTHING);
 });
 
 test('a container of a sibling agent is left alone', async () => {

@@ -123,6 +123,12 @@ describe('one agent', () => {
       ShmSize: 1024,
     });
     expect(node.gpuAllocMap(A)).toEqual({ '1': '0.5' });
+    const text = agent.resourceText(allocation, []);
+    const read = { allocation: { ...allocation, shmemBytes: null }, mounts: [] };
+    expect(agent.readResourceText(text)).toEqual(read);
+    // Rounded as the original does it: the slot has the exact amount.
+    expect(agent.readResourceText(text.replace('root:1g', 'root:1.02g'))).toEqual(read);
+    expect(() => agent.readResourceText('CID=1\n')).toThrow('MOUNTS');
     // The journal is JSON.
     agent.free(kernel(1));
     const journalled = JSON.parse(JSON.stringify(allocation)) as Allocation;
