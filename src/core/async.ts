@@ -61,6 +61,11 @@ export async function within<T>(
   }
 }
 
+/** @throws CancelledError naming `what`. */
+export function throwIfCancelled(signal: AbortSignal, what: string): void {
+  if (signal.aborted) throw new CancelledError(`${what}: cancelled`);
+}
+
 /** Works on all items, at most `limit` at the same time; results in the order of the items. Rejects with the first failure. */
 export async function mapBounded<Item, Result>(
   items: Iterable<Item>,

@@ -16,6 +16,11 @@ export class KeyedQueue<Key> {
     return result;
   }
 
+  /** Resolves once the jobs of one key that were queued before the call have ended. */
+  passed(key: Key): Promise<void> {
+    return this.run(key, () => Promise.resolve());
+  }
+
   /** Number of keys with a running or waiting job. */
   get size(): number {
     return this.#tails.size;

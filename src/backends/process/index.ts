@@ -1,1 +1,2 @@
-export { ProcessBackend, type ProcessBackendOptions } from './process-backend.js';
+export { ProcessBackend } from './process-backend.js';
+export type { ProcessBackendOptions } from './settings.js';

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { setPriority } from 'node:os';
-import { basename, dirname, join } from 'node:path';
-import { mapBounded } from '../../core/async.js';
-import { systemClock, type Clock } from '../../core/clock.js';
-import { CancelledError, hasCode, messageOf, NotImplementedError } from '../../core/errors.js';
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { mapBounded, throwIfCancelled } from '../../core/async.js';
+import { systemClock } from '../../core/clock.js';
+import { messageOf, NotImplementedError } from '../../core/errors.js';
 import { asContainerId, type AgentId, type KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
@@ -22,16 +21,17 @@ import type {
   UsageSource,
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
-import { consoleFile, readConsole } from './console-log.js';
+import { readConsole } from './console-log.js';
 import {
-  KernelProcessExistsError,
   KernelProcessMissingError,
   KernelProcessStartError,
   ProcessBackendUnavailableError,
 } from './errors.js';
 import { ExitWatcher, type StartedNote } from './exit-watcher.js';
 import { identityFor, type KernelIdentity } from './kernel-identity.js';
-import { startKeeper, type Keeper } from './keeper.js';
+import { membersOfKernels } from './kernel-members.js';
+import { KernelNotes } from './kernel-notes.js';
+import { startKernel } from './kernel-start.js';
 import {
   affinityCommand,
   endpointsOf,
@@ -42,39 +42,14 @@ import {
   runnerCommand,
   type LaunchTools,
 } from './launch.js';
-import { membersOfKernels } from './kernel-members.js';
 import { findLaunchTools } from './launch-tools.js';
 import { rebuildNote } from './lost-note.js';
-import { createCgroup, findCgroupBase, joinCgroup, removeCgroup, type CgroupBase } from './memory-cgroup.js';
-import { handleOf, readNote, stateOf, writeNote, type Note, type ProcessState } from './note.js';
+import { findCgroupBase, type CgroupBase } from './memory-cgroup.js';
+import { handleOf, stateOf, type Note, type ProcessState } from './note.js';
 import { ProcessTable } from './process-table.js';
+import type { ProcessBackendOptions } from './settings.js';
 import { openSocketDirectory } from './socket-directory.js';
 import { linkMounts, unlinkMounts } from './work-mounts.js';
-
-export interface ProcessBackendOptions {
-  /** Holds one directory a kernel, with its note, its console log and its exit status. Agents may share it. */
-  readonly stateDir: string;
-  /** The bundled kernel runner, for example `dist/kernel-runner/main.mjs`. */
-  readonly runnerPath: string;
-  /** Default: the Node.js that runs this program. */
-  readonly nodePath?: string;
-  /** Short directory for the kernels' sockets. Default: the first that fits of `<stateDir>/run`, `runtimeDir`, the temporary directory. */
-  readonly socketDir?: string;
-  /** What the system offers for sockets, usually `XDG_RUNTIME_DIR` or `/run`. */
-  readonly runtimeDir?: string;
-  /** Where kernels' memory cgroups go: found by itself with `auto`, a directory, or nowhere. Default `auto`. */
-  readonly cgroup?: 'auto' | 'off' | { readonly directory: string };
-  /** Added to the priority number of kernels, 0 to 19. Default 0. */
-  readonly niceness?: number;
-  /** How much console output of a kernel is kept; up to three times that lies on the disk. Default 1 MiB. */
-  readonly logMaxBytes?: number;
-  /** How often kernels that are no children of this process are looked at. Default 500 ms. */
-  readonly pollIntervalMs?: number;
-  /** How many entries one file listing shows at most. Default 10,000. */
-  readonly listMaxEntries?: number;
-  readonly logger: Logger;
-  readonly clock?: Clock;
-}
 
 const NOTES_AT_ONCE = 8;
 
@@ -113,6 +88,7 @@ export class ProcessBackend implements KernelBackend {
   readonly #options: ProcessBackendOptions;
   readonly #logger: Logger;
   readonly #table = new ProcessTable();
+  readonly #notes: KernelNotes;
   readonly #watcher: ExitWatcher;
   readonly #queue = new KeyedQueue<string>();
   readonly #warned = new Set<string>();
@@ -121,6 +97,11 @@ export class ProcessBackend implements KernelBackend {
   constructor(options: ProcessBackendOptions) {
     this.#options = options;
     this.#logger = options.logger;
+    this.#notes = new KernelNotes({
+      directory: join(options.stateDir, 'kernels'),
+      rebuild: (handle) => rebuildNote(handle, this.#table, this.#opened?.cgroups ?? null),
+      logger: options.logger,
+    });
     this.#watcher = new ExitWatcher({
       table: this.#table,
       clock: options.clock ?? systemClock,
@@ -178,7 +159,7 @@ export class ProcessBackend implements KernelBackend {
     const { tools } = this.#require();
     const launch = launchOf(plan);
     const state: ProcessState = {
-      directory: join(this.#kernelsDirectory(), plan.kernelId),
+      directory: this.#notes.directoryOf(plan.kernelId),
       work: plan.scratch.work,
       sockets: '<sockets>',
       mark: `process-${plan.kernelId}`,
@@ -202,7 +183,7 @@ export class ProcessBackend implements KernelBackend {
   /** @throws KernelProcessStopError when something survives SIGKILL. */
   async stop(handle: KernelHandle, options: { readonly graceMs: number }): Promise<void> {
     // Not through the queue: an impatient second stop must not wait for the patience of the first.
-    await this.#queue.run(handle.kernelId, () => Promise.resolve());
+    await this.#queue.passed(handle.kernelId);
     await this.#stop(handle, options.graceMs);
   }
 
@@ -212,7 +193,7 @@ export class ProcessBackend implements KernelBackend {
   }
 
   async inspect(handle: KernelHandle): Promise<KernelProcessState> {
-    const note = await this.#noteOf(handle);
+    const note = await this.#notes.of(handle);
     if (note === null) return { status: 'missing' };
     if (!isStarted(note)) return { status: 'exited', exitCode: null, detail: 'created, never started' };
     if (note.exit !== null)
@@ -225,18 +206,8 @@ export class ProcessBackend implements KernelBackend {
     return { status: 'exited', exitCode, detail };
   }
 
-  async list(owner: AgentId): Promise<readonly KernelHandle[]> {
-    const handles: KernelHandle[] = [];
-    for (const name of await readdir(this.#kernelsDirectory()).catch(emptyIfMissing)) {
-      if (name.startsWith('.')) continue;
-      try {
-        const note = await readNote(join(this.#kernelsDirectory(), name));
-        if (note?.ids.agentId === owner) handles.push(handleOf(note));
-      } catch (error) {
-        this.#logger.error('the note of a kernel is unreadable', { kernelId: name, error: messageOf(error) });
-      }
-    }
-    return handles;
+  list(owner: AgentId): Promise<readonly KernelHandle[]> {
+    return this.#notes.list(owner);
   }
 
   /** A note holds no labels and no ports: a kernel is known again by the record in its scratch directory. */
@@ -257,14 +228,14 @@ export class ProcessBackend implements KernelBackend {
   }
 
   async logs(handle: KernelHandle, options: { readonly maxBytes: number }): Promise<Uint8Array> {
-    const note = await this.#noteOf(handle);
+    const note = await this.#notes.of(handle);
     return note === null ? new Uint8Array() : readConsole(note.state.directory, options.maxBytes);
   }
 
   /** A kernel's cgroup counts its memory; everything else is known of its processes. */
   async usageSources(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>> {
     const notes = await mapBounded(handles, NOTES_AT_ONCE, (handle) =>
-      this.#noteOf(handle).catch(() => null),
+      this.#notes.of(handle).catch(() => null),
     );
     const running = notes
       .filter((note) => note !== null)
@@ -290,12 +261,11 @@ export class ProcessBackend implements KernelBackend {
 
   async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
     const { sockets } = this.#require();
-    throwIfCancelled(signal, plan.kernelId);
+    throwIfCancelled(signal, `kernel ${plan.kernelId}`);
     if (!(await stat(plan.scratch.work).catch(() => null))?.isDirectory())
       throw new KernelProcessStartError(
         `kernel ${plan.kernelId} has no work directory at ${plan.scratch.work}`,
       );
-    const directory = join(this.#kernelsDirectory(), plan.kernelId);
     const nonce = randomBytes(6).toString('hex');
     const { links, impossible } = mountLinks(plan.mounts);
     for (const { source, target } of impossible)
@@ -305,7 +275,7 @@ export class ProcessBackend implements KernelBackend {
         target,
       });
     const state: ProcessState = {
-      directory,
+      directory: this.#notes.directoryOf(plan.kernelId),
       work: plan.scratch.work,
       sockets: join(sockets, nonce),
       mark: `process-${plan.kernelId}.${nonce}`,
@@ -325,36 +295,25 @@ export class ProcessBackend implements KernelBackend {
       process: null,
       exit: null,
     };
-    const draft = join(this.#kernelsDirectory(), `.new-${nonce}`);
-    let linked = false;
-    try {
-      await mkdir(draft, { recursive: true, mode: 0o700 });
-      await writeNote(draft, note);
-      if (await readNote(directory).catch(() => 'damaged')) throw alreadyThere(plan);
-      linked = true;
-      await linkMounts(state);
-      throwIfCancelled(signal, plan.kernelId);
-      // The kernel is there once its directory has its name, complete or not at all.
-      await rename(draft, directory).catch((error: unknown) => {
-        throw hasCode(error, 'ENOTEMPTY') || hasCode(error, 'EEXIST') ? alreadyThere(plan) : error;
-      });
-    } catch (error) {
-      await rm(draft, { recursive: true, force: true });
-      if (linked) await unlinkMounts(state);
-      throw error;
-    }
+    await this.#notes.add(note, {
+      make: async () => {
+        await linkMounts(state);
+        throwIfCancelled(signal, `kernel ${plan.kernelId}`);
+      },
+      undo: () => unlinkMounts(state),
+    });
     return handleOf(note);
   }
 
   async #start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
     const { tools, cgroups } = this.#require();
-    throwIfCancelled(signal, handle.kernelId);
-    const note = await this.#noteOf(handle);
+    throwIfCancelled(signal, `kernel ${handle.kernelId}`);
+    const note = await this.#notes.of(handle);
     if (note === null)
       throw new KernelProcessMissingError(
         `kernel ${handle.kernelId} is not here: it was removed or never created`,
       );
-    const { state, launch } = note;
+    const { launch } = note;
     if (launch === null)
       throw new KernelProcessStartError(
         `the note of kernel ${handle.kernelId} is damaged: remove the kernel and create it again`,
@@ -362,58 +321,18 @@ export class ProcessBackend implements KernelBackend {
     if (isStarted(note) && note.exit === null) {
       if (await this.#watcher.processesOf(note).leaderIsAlive()) {
         this.#watcher.watch(note, null);
-        return endpointsOf(state.sockets);
+        return endpointsOf(note.state.sockets);
       }
       await this.#watcher.settled(note);
     }
-    await this.#makeSockets(state);
-    let cgroup: string | null = null;
-    let keeper: Keeper | null = null;
-    try {
-      cgroup = cgroups && (await this.#makeCgroup(cgroups, note, launch.memoryBytes));
-      keeper = await startKeeper(
-        {
-          shell: tools.shell,
-          prefix: affinityCommand(launch, tools),
-          runner: runnerCommand(launch, state, tools),
-          environment: environmentOf(launch, state),
-          work: state.work,
-          directory: state.directory,
-          consoleFile: consoleFile(state.directory),
-        },
-        signal,
-      );
-      const keeperStat = this.#table.stat(keeper.pid);
-      if (keeperStat === null)
-        throw new KernelProcessStartError(`kernel ${handle.kernelId} ended while it started`);
-      if (cgroup !== null) await joinCgroup(cgroup, keeper.pid);
-      this.#makeNice(keeper.pid);
-      const started: StartedNote = {
-        ...note,
-        process: {
-          pid: keeper.pid,
-          startTicks: keeperStat.startTicks,
-          bootId: await this.#table.bootId(),
-          cgroup,
-        },
-        exit: null,
-      };
-      await writeNote(state.directory, started);
-      throwIfCancelled(signal, handle.kernelId);
-      this.#watcher.watch(started, keeper.exited);
-      keeper.go();
-      return endpointsOf(state.sockets);
-    } catch (error) {
-      await keeper?.abandon();
-      if (cgroup !== null) await removeCgroup(cgroup).catch(() => undefined);
-      await rm(state.sockets, { recursive: true, force: true });
-      await writeNote(state.directory, { ...note, process: null, exit: null });
-      throw error;
-    }
+    const { niceness = 0 } = this.#options;
+    const parts = { tools, cgroups, table: this.#table, watcher: this.#watcher, logger: this.#logger };
+    await startKernel({ ...note, launch }, { ...parts, niceness }, signal);
+    return endpointsOf(note.state.sockets);
   }
 
   async #stop(handle: KernelHandle, graceMs: number): Promise<void> {
-    const note = await this.#noteOf(handle);
+    const note = await this.#notes.of(handle);
     if (note === null || !isStarted(note) || note.exit !== null) return;
     await this.#watcher.processesOf(note).terminate(graceMs);
     await this.#watcher.settled(note);
@@ -421,55 +340,12 @@ export class ProcessBackend implements KernelBackend {
 
   async #remove(handle: KernelHandle): Promise<void> {
     await this.#stop(handle, 0);
-    const note = await this.#noteOf(handle);
+    const note = await this.#notes.of(handle);
     if (note === null) return;
     const { state } = note;
     await rm(state.sockets, { recursive: true, force: true });
     await unlinkMounts(state);
-    const removed = join(this.#kernelsDirectory(), `.removed-${randomBytes(6).toString('hex')}`);
-    await rename(state.directory, removed);
-    await rm(removed, { recursive: true, force: true });
-  }
-
-  /** Null when the kernel is gone or its place has been taken by a later incarnation. */
-  async #noteOf(handle: KernelHandle): Promise<Note | null> {
-    const { directory, mark } = stateOf(handle);
-    // What comes from a journal names what is deleted later.
-    if (basename(directory) !== handle.kernelId)
-      throw new KernelProcessMissingError(
-        `the handle of kernel ${handle.kernelId} names a foreign directory`,
-      );
-    const note = await readNote(directory).catch((error: unknown) => {
-      this.#logger.error('the note of a kernel is unreadable', {
-        kernelId: handle.kernelId,
-        error: messageOf(error),
-      });
-      return rebuildNote(handle, this.#table, this.#opened?.cgroups ?? null);
-    });
-    return note?.state.mark === mark ? note : null;
-  }
-
-  async #makeSockets(state: ProcessState): Promise<void> {
-    await rm(state.sockets, { recursive: true, force: true });
-    await mkdir(state.sockets, { mode: 0o700 });
-    if (state.uid !== null) await chown(state.sockets, state.uid, state.gid ?? state.uid);
-  }
-
-  async #makeCgroup(base: CgroupBase, note: Note, memoryBytes: number): Promise<string | null> {
-    try {
-      return await createCgroup(base, note.state.mark, memoryBytes);
-    } catch (error) {
-      this.#logger.warn('a kernel runs without a memory limit', {
-        kernelId: note.ids.kernelId,
-        error: messageOf(error),
-      });
-      return null;
-    }
-  }
-
-  #makeNice(pid: number): void {
-    const { niceness = 0 } = this.#options;
-    if (niceness > 0) setPriority(pid, niceness);
+    await this.#notes.remove(note);
   }
 
   async #identityOf(plan: KernelPlan): Promise<KernelIdentity> {
@@ -499,10 +375,6 @@ export class ProcessBackend implements KernelBackend {
     this.#logger.warn(message, fields);
   }
 
-  #kernelsDirectory(): string {
-    return join(this.#options.stateDir, 'kernels');
-  }
-
   #require(): Opened {
     if (this.#opened === null) throw new ProcessBackendUnavailableError('the process backend is not open');
     return this.#opened;
@@ -510,18 +382,6 @@ export class ProcessBackend implements KernelBackend {
 }
 
 const isStarted = (note: Note): note is StartedNote => note.process !== null;
-
-const alreadyThere = (plan: KernelPlan) =>
-  new KernelProcessExistsError(`kernel ${plan.kernelId} exists already: remove it first`);
-
-function throwIfCancelled(signal: AbortSignal, kernelId: string): void {
-  if (signal.aborted) throw new CancelledError(`kernel ${kernelId}: cancelled`);
-}
-
-function emptyIfMissing(error: unknown): string[] {
-  if (hasCode(error, 'ENOENT')) return [];
-  throw error;
-}
 
 const withoutImages = (functionName: string) =>
   new NotImplementedError(functionName, 'the process backend has no images: use the docker backend');
