@@ -2,11 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
-import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { pack } from 'tar-stream';
+import { EngineAgent } from '../../../dist/backends/docker/engine-agent.js';
 import { systemClock } from '../../../dist/core/clock.js';
 import { silentLogger } from '../../../dist/core/logger.js';
 import { RunnerLink } from '../../../dist/runner/index.js';
@@ -17,7 +17,7 @@ const [REPOSITORY, TAG] = ['splenium-bench/shell', '1'];
 
 /** As the backend has it: a connection for each call. */
 export const connectTo = (socketPath) =>
-  new Docker({ socketPath, host: undefined, agent: new Agent({ keepAlive: false }) });
+  new Docker({ socketPath, host: undefined, agent: new EngineAgent() });
 
 /** A root file system of busybox alone. */
 export async function makeImage(docker) {

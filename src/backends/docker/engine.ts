@@ -1,9 +1,9 @@
-import { Agent } from 'node:http';
 import Docker from 'dockerode';
 import { z } from 'zod';
 import { deferred, within } from '../../core/async.js';
 import { hasCode, isSpleniumError, messageOf } from '../../core/errors.js';
 import type { ContainerSpec } from './container-spec.js';
+import { EngineAgent } from './engine-agent.js';
 import {
   containerSchema,
   createdSchema,
@@ -59,8 +59,7 @@ export class Engine {
   readonly #slowMs: number;
 
   constructor(options: EngineOptions) {
-    // A connection that is kept would be a dead one after the engine's restart.
-    const agent = new Agent({ keepAlive: false });
+    const agent = new EngineAgent();
     const place = options.socketPath === null ? {} : { socketPath: options.socketPath, host: undefined };
     const settings = { ...place, agent };
     this.#docker = new Docker(settings);
