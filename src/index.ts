@@ -95,6 +95,13 @@ export type { LogFields, Logger } from './core/logger.js';
 export { noMetrics } from './core/metrics.js';
 export type { Counter, Gauge, Histogram, Labels, MetricDefinition, Metrics } from './core/metrics.js';
 export { VERSION } from './core/version.js';
+export type {
+  ExposedPorts,
+  MemberPort,
+  NetworkMember,
+  NetworkPlugin,
+  NetworkPluginFactory,
+} from './kernels/networks/network-plugin.js';
 export { CpuPlugin, MemoryPlugin, MockPlugin, NodeResources } from './resources/index.js';
 export type {
   Allocation,

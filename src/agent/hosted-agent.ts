@@ -13,6 +13,7 @@ import type { SyncReport } from '../kernels/lifecycle-sync.js';
 import type { KernelLogs, LifecycleSettings } from '../kernels/lifecycle/parts.js';
 import { SocketRelays } from '../kernels/lifecycle/socket-relays.js';
 import type { StartGate } from '../kernels/lifecycle/start-gate.js';
+import type { SessionNetworks } from '../kernels/networks/session-networks.js';
 import type {
   ImagePullRequest,
   KernelCreationRequest,
@@ -53,6 +54,8 @@ export interface HostedAgentParts {
   readonly settings: LifecycleSettings;
   /** Of the whole process. Absent: no bound on kernels started at once. */
   readonly starts?: StartGate;
+  /** Of the whole process. Absent: those that this program brings. */
+  readonly networks?: SessionNetworks;
   /** For a push of an image; absent: no limit. */
   readonly pushTimeoutMs?: number | null;
   readonly commits: CommitSettings;
@@ -117,6 +120,7 @@ export class HostedAgent implements Agent {
       settings,
       ...(parts.starts ? { starts: parts.starts } : {}),
       relays: new SocketRelays(logger),
+      ...(parts.networks ? { networks: parts.networks } : {}),
     });
     const registry = this.kernels;
     this.#execution = new Execution({

@@ -197,6 +197,14 @@ export type PlannedNetwork =
       readonly mode: 'host';
       /** Names of the other kernels, with their addresses. */
       readonly hosts: Readonly<Record<string, string>>;
+    }
+  | {
+      /** What a network plugin asks for. */
+      readonly mode: 'options';
+      /** Part of what a container engine is asked for, in its words; merged into the rest. */
+      readonly containerOptions: Readonly<Record<string, unknown>>;
+      /** Whoever asks for it opens the ports on this machine; the engine publishes none. */
+      readonly publishesPorts: boolean;
     };
 
 /** Laid out as in spec/kernel-lifecycle.md 2.8. */

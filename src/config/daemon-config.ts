@@ -115,6 +115,7 @@ export function compileDaemon(
     },
     plugins: values.get('plugins'),
     devices: values.get('splenium.devices'),
+    networks: values.get('splenium.networks'),
     reserved: {
       cpu: values.get('resource.reserved-cpu'),
       memBytes: values.get('resource.reserved-mem'),

@@ -45,6 +45,8 @@ export interface DaemonConfig {
   readonly plugins: OpaqueTables;
   /** Opaque settings of this program's device plugins by plugin name: `[splenium.devices.<name>]`. */
   readonly devices: OpaqueTables;
+  /** Opaque settings of network plugins by plugin name: `[splenium.networks.<name>]`. */
+  readonly networks: OpaqueTables;
   readonly reserved: { readonly cpu: number; readonly memBytes: number; readonly diskBytes: number };
   readonly allocationMode: 'shared' | 'auto-split' | 'manual';
   /** Device names in the order in which they are allocated. */

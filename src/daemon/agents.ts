@@ -27,6 +27,7 @@ import { type Measuring, startStatistics } from './statistics.js';
 import type { NodeIdentity } from './identity.js';
 import type { AgentInfo, EventSink } from '../events/catalogue.js';
 import type { StartGate } from '../kernels/lifecycle/start-gate.js';
+import type { SessionNetworks } from '../kernels/networks/session-networks.js';
 import type { NodeResources } from '../resources/index.js';
 import type { AgentFactory } from '../runtime/agent-runtime.js';
 import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
@@ -92,6 +93,7 @@ export interface AgentParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly starts: StartGate;
+  readonly networks: SessionNetworks;
   readonly identity: NodeIdentity;
   /** Of the node's CURVE key pair; null without one. */
   readonly publicKey: string | null;
@@ -124,6 +126,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
         events,
         ...(redis ? { logs: containerLogs(config, redis) } : {}),
         starts: parts.starts,
+        networks: parts.networks,
         clock: systemClock,
         logger,
         metrics,

@@ -17,6 +17,7 @@ import type { Logger } from '../core/logger.js';
 import { agentFactory, hostsOf, identifyAgents } from './agents.js';
 import { openBackend, refuseUnbuiltBackend } from './backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './keys.js';
+import { openSessionNetworks } from './networks.js';
 import { createNodeResources } from './resources.js';
 import { type HealthSources, nodeHealth, openHttpServer } from './health.js';
 import { identifyNode } from './identity.js';
@@ -148,6 +149,8 @@ export class Daemon {
       await waitForManager(nodeView, { signal, logger, wait });
     const resources = await createNodeResources({ ...options, config, dummy, agents });
     parts.defer('resources', () => resources.close());
+    const networks = await openSessionNetworks({ ...options, config });
+    parts.defer('network plugins', () => networks.close(logger));
     const backend = await openBackend({
       ...options,
       config,
@@ -192,6 +195,7 @@ export class Daemon {
           installedImages,
           measuring,
           starts,
+          networks,
           groups,
           events,
           redis,

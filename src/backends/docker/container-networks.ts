@@ -16,6 +16,7 @@ export function networkOf(plan: KernelPlan): {
         ExtraHosts: Object.entries(network.hosts).map(([name, address]) => `${name}:${address}`),
       },
     };
+  if (network?.mode === 'options') return { options: { Hostname: plan.hostname }, hostConfig: {} };
   const name = network?.name ?? alternativeBridge;
   return {
     options: {
@@ -33,10 +34,18 @@ export function networkOf(plan: KernelPlan): {
  * reach the world: it is the same on every node. `subnet`: of that bridge; null when there is none.
  */
 export function mpiVariables(plan: KernelPlan, subnet: string | null): Readonly<Record<string, string>> {
-  const { network } = plan;
-  const concerns = network?.mode === 'host' || network?.spansMachines === true;
-  return concerns && subnet !== null ? { OMPI_MCA_btl_tcp_if_exclude: `127.0.0.1/32,${subnet}` } : {};
+  return usesGateway(plan) && subnet !== null
+    ? { OMPI_MCA_btl_tcp_if_exclude: `127.0.0.1/32,${subnet}` }
+    : {};
 }
+
+/** Does the kernel's network, as far as one can tell, lead beyond this machine? */
+export const usesGateway = ({ network }: KernelPlan): boolean =>
+  network !== undefined && (network.mode !== 'named' || network.spansMachines === true);
+
+/** Are the ports somebody else's matter, so that the engine publishes none? */
+export const hasOwnPorts = ({ network }: KernelPlan): boolean =>
+  network?.mode === 'host' || (network?.mode === 'options' && network.publishesPorts);
 
 /** The bridge that an engine in a swarm makes for the traffic of containers of overlay networks. */
 export const SWARM_GATEWAY = 'docker_gwbridge';

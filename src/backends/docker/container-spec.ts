@@ -3,7 +3,7 @@ import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import type { KernelPlan, PlannedMount } from '../backend.js';
 import { HOME } from '../files/work-tree.js';
 import { mountsOf, SAMPLES_MOUNT } from './container-mounts.js';
-import { mpiVariables, networkOf } from './container-networks.js';
+import { hasOwnPorts, mpiVariables, networkOf } from './container-networks.js';
 import { exposedPortsOf, portBindingsOf } from './container-ports.js';
 import { isUserFixed, securityOf, type SecuritySettings } from './container-security.js';
 import { mergeOptions } from './merge-options.js';
@@ -98,7 +98,8 @@ export function containerSpecOf(
     Labels: { ...labels },
     HostConfig: hostConfigOf(plan, settings, found),
   };
-  return [{ HostConfig: plan.deviceArguments }, ...settings.overrides].reduce<ContainerSpec>(
+  const ofNetwork = plan.network?.mode === 'options' ? [plan.network.containerOptions] : [];
+  return [...ofNetwork, { HostConfig: plan.deviceArguments }, ...settings.overrides].reduce<ContainerSpec>(
     (merged, extra) => mergeOptions(merged, extra),
     spec,
   );
@@ -115,7 +116,7 @@ export function hostConfigOf(
   return {
     Init: true,
     PublishAllPorts: false,
-    ...(plan.network?.mode === 'host' ? {} : { PortBindings: portBindingsOf(plan) }),
+    ...(hasOwnPorts(plan) ? {} : { PortBindings: portBindingsOf(plan) }),
     ...securityOf(plan, settings),
     Ulimits: [
       cappedUlimit('nofile', NOFILE, settings.ownLimits.nofile),

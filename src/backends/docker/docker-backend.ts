@@ -20,6 +20,7 @@ import type {
 } from '../backend.js';
 import { WorkFiles } from '../files/work-files.js';
 import { agentSocketLink, agentSocketMount, withMount } from './agent-socket-mount.js';
+import { hasOwnPorts } from './container-networks.js';
 import { checkPorts, publishedOf } from './container-ports.js';
 import { detailsOf } from './container-details.js';
 import {
@@ -488,7 +489,7 @@ function stateFor(plan: KernelPlan, settings: ContainerSettings): ContainerState
     gid: mayGive ? (gid ?? uid) : null,
     replIn: loopback(plan.replInPort),
     replOut: loopback(plan.replOutPort),
-    published: plan.network?.mode === 'host' ? {} : publishedOf(plan),
+    published: hasOwnPorts(plan) ? {} : publishedOf(plan),
     networks: [...(plan.deviceNetworks ?? [])],
   };
 }

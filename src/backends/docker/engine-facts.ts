@@ -1,15 +1,13 @@
 import type { KernelPlan } from '../backend.js';
 import { SAMPLES_VOLUME, wantsSamples } from './container-mounts.js';
-import { SWARM_GATEWAY } from './container-networks.js';
+import { SWARM_GATEWAY, usesGateway } from './container-networks.js';
 import type { EngineFacts } from './container-spec.js';
 import type { Engine } from './engine.js';
 
 /** Asks the engine only for what matters to this kernel: for most kernels nothing. */
 export async function findEngineFacts(engine: Engine, plan: KernelPlan): Promise<EngineFacts> {
-  const { network } = plan;
-  const usesGateway = network?.mode === 'host' || network?.spansMachines === true;
   return {
     hasSamples: wantsSamples(plan) && (await engine.volumeExists(SAMPLES_VOLUME)),
-    gatewaySubnet: usesGateway ? await engine.networkSubnet(SWARM_GATEWAY) : null,
+    gatewaySubnet: usesGateway(plan) ? await engine.networkSubnet(SWARM_GATEWAY) : null,
   };
 }

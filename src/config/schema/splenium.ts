@@ -203,6 +203,7 @@ export const splenium = table('What the original has no key for.', {
       unit: 's',
     }),
   }),
+  networks: key('Settings of network plugins by plugin name, passed on as they are', parseOpaqueTables, {}),
   devices: key('Settings of device plugins by plugin name, passed on as they are', parseOpaqueTables, {}),
 });
 

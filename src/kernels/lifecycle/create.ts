@@ -3,11 +3,11 @@ import { KernelCreationError } from '../errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
 import { modelPorts } from '../models/needs.js';
 import { resolveModels } from '../models/resolve.js';
+import { isOnHostNetwork } from '../networks/built-in.js';
 import type { KernelCreationResult } from '../requests.js';
 import type { LifecycleParts } from './parts.js';
 import { announceProgress, type CreationProgress } from './progress.js';
 import { checkArchitecture, ensureImage } from './pull.js';
-import { isOnHostNetwork } from './plan-network.js';
 import {
   countHostPorts,
   fixedPorts,

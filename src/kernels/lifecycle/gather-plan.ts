@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { KernelPlan } from '../../backends/backend.js';
+import type { KernelPlan, PlannedNetwork } from '../../backends/backend.js';
 import type { KernelPorts } from '../kernel.js';
 import type { Model } from '../models/definition.js';
 import type { KernelCreationRequest, ResourceSpec, ServicePort } from '../requests.js';
@@ -14,6 +14,7 @@ export interface Claim {
   readonly ports: KernelPorts;
   readonly services: readonly ServicePort[];
   readonly models: readonly Model[];
+  readonly network: PlannedNetwork | null;
   /** Where the kernel's scratch directory is; null: where the agent has those of new kernels. */
   readonly scratchRoot: string | null;
 }
@@ -32,7 +33,7 @@ export interface GatheredPlan {
  */
 export function gatherPlan(
   parts: Pick<LifecycleParts, 'agentId' | 'resources' | 'settings'>,
-  { request, allocation, ports, services, models, scratchRoot }: Claim,
+  { request, allocation, ports, services, models, network, scratchRoot }: Claim,
 ): GatheredPlan {
   const { agentId, resources } = parts;
   const settings = { ...parts.settings, scratchRoot: scratchRoot ?? parts.settings.scratchRoot };
@@ -55,6 +56,7 @@ export function gatherPlan(
     ports,
     services,
     models,
+    network,
   });
   return {
     plan,

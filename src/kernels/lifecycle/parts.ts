@@ -8,6 +8,7 @@ import type { KernelJournal } from '../kernel-journal.js';
 import type { KernelRegistry } from '../kernel-registry.js';
 import type { Model } from '../models/definition.js';
 import type { ModelRelease } from '../models/resolve.js';
+import type { SessionNetworks } from '../networks/session-networks.js';
 import type { AttachedDevice, ResourceSpec } from '../requests.js';
 import type { SocketRelays } from './socket-relays.js';
 import type { StartGate } from './start-gate.js';
@@ -28,6 +29,8 @@ export interface LifecycleParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly settings: LifecycleSettings;
+  /** Absent: those that this program brings. */
+  readonly networks?: SessionNetworks;
   /** Absent: models of inference sessions are not started. */
   readonly models?: ModelRunner;
   /** Of the whole process. Absent: as many kernels are started at once as are asked for. */

@@ -1,4 +1,4 @@
-import type { KernelLimits, KernelPlan, PlannedPort } from '../../backends/backend.js';
+import type { KernelLimits, KernelPlan, PlannedNetwork, PlannedPort } from '../../backends/backend.js';
 import { ValueError } from '../../core/errors.js';
 import type { AgentId } from '../../core/ids.js';
 import type { KernelPorts } from '../kernel.js';
@@ -9,7 +9,6 @@ import type { KernelCreationRequest, ServicePort } from '../requests.js';
 import { planEnvironment, planIdentity } from './environment.js';
 import type { DeviceNeeds, LifecycleSettings } from './parts.js';
 import { containerMounts, hookEnvironment, planFolders, planRelays, scratchPaths } from './plan-mounts.js';
-import { planNetwork } from './plan-network.js';
 import { REPL_IN_PORT, REPL_OUT_PORT, SERVICE_PORTS_LABEL } from './service-ports.js';
 
 export { scratchPaths, specMounts } from './plan-mounts.js';
@@ -40,11 +39,13 @@ export interface PlanFacts {
   readonly services: readonly ServicePort[];
   /** What the kernel serves. Absent: nothing. */
   readonly models?: readonly Model[];
+  /** Of the kernel's session. Absent or null: it has none. */
+  readonly network?: PlannedNetwork | null;
 }
 
 /**
  * From a request and what was allocated for it to everything that the backend must know. Pure.
- * @throws ValueError, naming the mount, variable, port or network that cannot be.
+ * @throws ValueError, naming the mount, variable or port that cannot be.
  */
 export function planKernel(request: KernelCreationRequest, facts: PlanFacts): KernelPlan {
   const { config } = request;
@@ -55,7 +56,6 @@ export function planKernel(request: KernelCreationRequest, facts: PlanFacts): Ke
     cpuCores: facts.limits.cpuCores.length,
     devices: facts.deviceEnvironment,
   });
-  const network = planNetwork(request);
   return {
     agentId: facts.agentId,
     kernelId: request.kernelId,
@@ -85,7 +85,7 @@ export function planKernel(request: KernelCreationRequest, facts: PlanFacts): Ke
     deviceNetworks: needs.networks,
     allowedSyscalls: needs.syscalls,
     ports: planPorts(facts),
-    ...(network ? { network } : {}),
+    ...(facts.network ? { network: facts.network } : {}),
     ...(settings.alternativeBridge == null ? {} : { alternativeBridge: settings.alternativeBridge }),
     replInPort: facts.ports.replIn,
     replOutPort: facts.ports.replOut,

@@ -4,10 +4,11 @@ import { NotImplementedError } from '../../core/errors.js';
 import { parseKernelId } from '../../core/ids.js';
 import { modelPorts } from '../models/needs.js';
 import { resolveModels } from '../models/resolve.js';
+import { isOnHostNetwork } from '../networks/built-in.js';
+import { SessionNetworks } from '../networks/session-networks.js';
 import type { KernelCreationRequest, KernelPreview } from '../requests.js';
 import { gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
-import { isOnHostNetwork } from './plan-network.js';
 import { checkArchitecture } from './pull.js';
 import { countHostPorts, fixedPorts, planServices, withHostPorts } from './service-ports.js';
 
@@ -20,15 +21,16 @@ const REDACTED = '<redacted>';
  * @throws what the creation would throw up to here; NotImplementedError of a backend that cannot tell.
  */
 export async function previewKernel(
-  parts: Pick<LifecycleParts, 'agentId' | 'backend' | 'resources' | 'ports' | 'settings'>,
+  parts: Pick<LifecycleParts, 'agentId' | 'backend' | 'networks' | 'resources' | 'ports' | 'settings'>,
   request: KernelCreationRequest,
   { showSecrets }: { readonly showSecrets: boolean },
 ): Promise<KernelPreview> {
-  const { backend, ports: pool, settings } = parts;
+  const { backend, networks = new SessionNetworks(), ports: pool, settings } = parts;
   if (!backend.describe) throw new NotImplementedError('plan_kernel');
   checkArchitecture(request.imageRef.architecture, settings.architecture);
   const { config, cluster } = request;
   const models = await resolveModels(backend, request, settings.managerVersion ?? '25.17');
+  const network = await networks.join(parts.agentId, request, { isPreview: true });
   const services = planServices(config, modelPorts(models));
   const allocation = allocateOnTrial(parts, request);
   const fixed = fixedPorts(services, {
@@ -42,6 +44,7 @@ export async function previewKernel(
     ports: { replIn, replOut, booked: [] },
     services: withHostPorts(services, forServices, fixed),
     models,
+    network,
     scratchRoot: null,
   });
   return {

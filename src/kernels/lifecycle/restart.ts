@@ -92,7 +92,10 @@ export async function restartKernel(
     containerId,
     replInPort: result.replInPort,
     replOutPort: result.replOutPort,
-    servicePorts: kernel.servicePorts,
+    // Ports may have moved on their way to clients, who do not see them all.
+    servicePorts: kernel.servicePorts.map(
+      (service) => result.servicePorts.find(({ name }) => name === service.name) ?? service,
+    ),
   };
 }
 
@@ -105,4 +108,5 @@ async function stopOld(parts: LifecycleParts, kernel: Kernel): Promise<void> {
   await parts.runners.disconnect(kernel.id);
   const { handle } = kernel;
   if (handle) await endContainer(parts, handle, () => collectLogs(parts, handle));
+  await parts.networks?.leave(parts.agentId, kernel.request, parts.logger);
 }

@@ -1,6 +1,7 @@
 import type { KernelHandle, RunnerEndpoints } from '../../backends/backend.js';
 import { InvariantError, isSpleniumError, messageOf } from '../../core/errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
+import { SessionNetworks, withExposedPorts } from '../networks/session-networks.js';
 import type { KernelCreationResult, ResourceSpec, ServicePort } from '../requests.js';
 import { type GatheredPlan, gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
@@ -29,20 +30,28 @@ export async function startKernel(
   },
 ): Promise<KernelCreationResult> {
   const { kernel, signal } = progress;
-  const { settings } = parts;
+  const { agentId, networks = new SessionNetworks(), settings } = parts;
+  const { request } = kernel;
   const { allocation, ports } = claimed(kernel);
 
+  const network = await networks.join(agentId, request, { isPreview: false, signal });
+  signal.throwIfAborted();
   const gathered = gatherPlan(parts, {
-    request: kernel.request,
+    request,
     allocation,
     ports,
     services: kernel.servicePorts,
     models: kernel.models,
+    network,
     scratchRoot: kernel.scratchRoot,
   });
+  await networks.prepare(agentId, request, gathered.plan.ports, signal);
+  signal.throwIfAborted();
   if (parts.starts?.isFull) progress.enter('waiting-for-turn');
   const leave = await parts.starts?.enter(signal);
   const { handle, endpoints } = await makeContainer(parts, progress, gathered, options).finally(leave);
+  const exposed = await networks.expose(agentId, request, gathered.plan.ports, signal);
+  signal.throwIfAborted();
 
   progress.enter('waiting-for-runner');
   const apps = await parts.runners.connect(kernel.id, endpoints).waitReady({ ...settings.readiness, signal });
@@ -50,7 +59,12 @@ export async function startKernel(
   progress.measureApart('announcing-start');
   const servicePorts = mergeApps(kernel.servicePorts, apps);
   const { mounts } = gathered;
-  const result = creationResult(parts, { kernel, allocation, ports, servicePorts, handle, mounts });
+  const made = creationResult(parts, { kernel, allocation, ports, servicePorts, handle, mounts });
+  const result: KernelCreationResult = {
+    ...made,
+    kernelHost: exposed?.host ?? made.kernelHost,
+    servicePorts: withExposedPorts(made.servicePorts, exposed),
+  };
   kernel.learn({ servicePorts, result });
   await becomeRunning(parts, kernel, result, signal);
   return result;

@@ -52,6 +52,8 @@ async function endStepByStep(parts: LifecycleParts, kernel: Kernel, watch: StepW
       watch.enter('removing-container');
     });
   watch.enter('giving-back');
+  // Before its ports are anybody else's.
+  await parts.networks?.leave(parts.agentId, kernel.request, logger);
   parts.resources.free(kernel.id);
   parts.ports.releaseAll(kernel.id);
   const { relays } = parts;

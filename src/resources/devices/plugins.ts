@@ -1,18 +1,17 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { importPlugin } from '../../plugins/package.js';
+import {
+  type BuiltinName,
+  contradictionOf,
+  isSelected,
+  packagesOf,
+  type PluginSelection,
+  settingsKey,
+} from '../../plugins/selection.js';
 import { DevicePluginError } from '../errors.js';
 import { createCudaPlugin } from './cuda.js';
 import type { DevicePlugin, DevicePluginFactory } from './device-plugin.js';
-
-export interface PluginSelection {
-  /** `agent.allow-compute-plugins`; null: everything that is not blocked. Empty: nothing. */
-  readonly allow: readonly string[] | null;
-  /** `agent.block-compute-plugins`; wins. */
-  readonly block: readonly string[];
-}
 
 export interface LoadDevicePluginsOptions extends PluginSelection {
   /** Names of packages to load besides those that `allow` names. */
@@ -26,12 +25,11 @@ export interface LoadDevicePluginsOptions extends PluginSelection {
   readonly builtin?: readonly BuiltinPlugin[];
 }
 
-export interface BuiltinPlugin {
-  readonly key: string;
-  /** The original's module, so that lists written for it mean the same here. */
-  readonly pythonModule: string;
+export interface BuiltinPlugin extends BuiltinName {
   readonly create: DevicePluginFactory['create'];
 }
+
+const FACTORY = 'device plugin factory of API version 1';
 
 const BUILTIN: readonly BuiltinPlugin[] = [
   { key: 'cuda', pythonModule: 'ai.backend.accelerator.cuda_open', create: createCudaPlugin },
@@ -43,8 +41,12 @@ const BUILTIN: readonly BuiltinPlugin[] = [
  * @throws DevicePluginError when a name is both allowed and blocked.
  */
 export async function loadDevicePlugins(options: LoadDevicePluginsOptions): Promise<readonly DevicePlugin[]> {
-  refuseContradiction(options);
+  const contradiction = contradictionOf(options);
+  if (contradiction !== null) throw new DevicePluginError(contradiction);
   const builtin = options.builtin ?? BUILTIN;
+  const { packages, python } = packagesOf(options, options.packages ?? [], builtin);
+  if (python.length > 0)
+    options.logger.warn('plugins of the original are Python and cannot be loaded', { plugins: python });
   const plugins: DevicePlugin[] = [];
   const add = async (name: string, key: string, load: () => Promise<DevicePluginFactory['create']>) => {
     try {
@@ -59,63 +61,14 @@ export async function loadDevicePlugins(options: LoadDevicePluginsOptions): Prom
   };
   for (const { key, pythonModule, create } of builtin)
     if (isSelected([key, pythonModule], options)) await add(key, key, () => Promise.resolve(create));
-  for (const name of packageNames(options, builtin))
+  const factory = { resolveFrom: options.resolveFrom, is: isFactory, kind: FACTORY };
+  for (const name of packages)
     if (isSelected([name], options))
-      await add(name, settingsKey(name), () => importFactory(name, options.resolveFrom));
+      await add(name, settingsKey(name), async () => {
+        const found = await importPlugin(name, factory);
+        return (context) => found.create(context);
+      });
   return plugins;
-}
-
-/** Does a name, or any of its other names, pass the lists? An item also stands for everything below it: `a.b` for `a.b.c`. */
-export function isSelected(names: readonly string[], { allow, block }: PluginSelection): boolean {
-  const isIn = (list: readonly string[]): boolean =>
-    list.some((item) => names.some((name) => name === item || name.startsWith(`${item}.`)));
-  return !isIn(block) && (allow === null || isIn(allow));
-}
-
-function refuseContradiction({ allow, block }: PluginSelection): void {
-  const both = (allow ?? []).filter((item) => block.includes(item));
-  if (both.length > 0)
-    throw new DevicePluginError(
-      `allowlist and blocklist has union value '{${both.map((item) => `'${item}'`).join(', ')}}'`,
-    );
-}
-
-function packageNames(
-  { packages = [], allow, logger }: LoadDevicePluginsOptions,
-  builtin: readonly BuiltinPlugin[],
-): readonly string[] {
-  const named = (allow ?? []).filter(
-    (item) =>
-      !builtin.some(({ key, pythonModule }) => isSelected([key, pythonModule], { allow: [item], block: [] })),
-  );
-  const python = named.filter((name) => name.startsWith('ai.backend.'));
-  if (python.length > 0)
-    logger.warn('plugins of the original are Python and cannot be loaded', { plugins: python });
-  return [...new Set([...packages, ...named.filter((name) => !python.includes(name))])];
-}
-
-/** `@scope/splenium-plugin-npu` has its settings under `npu`. */
-const settingsKey = (packageName: string): string =>
-  packageName.replace(/^@[^/]*\//, '').replace(/^splenium-(?:device-)?plugin-/, '');
-
-const PACKAGE_NAME = /^(?:@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*$/;
-
-async function importFactory(name: string, resolveFrom: string): Promise<DevicePluginFactory['create']> {
-  if (!PACKAGE_NAME.test(name)) throw new DevicePluginError(`not a package name: '${name.slice(0, 100)}'`);
-  const path = createRequire(join(resolveFrom, 'package.json')).resolve(name);
-  const module: unknown = await import(pathToFileURL(path).href);
-  const factory = defaultOf(module);
-  if (!isFactory(factory))
-    throw new DevicePluginError(
-      `${name}: the default export is not a device plugin factory of API version 1`,
-    );
-  return (context) => factory.create(context);
-}
-
-/** A CommonJS module imported from here has its exports as the default, and a compiled one its own default in there. */
-function defaultOf(module: unknown): unknown {
-  if (typeof module !== 'object' || module === null || !('default' in module)) return undefined;
-  return isFactory(module.default) ? module.default : defaultOf(module.default);
 }
 
 const isFactory = (value: unknown): value is DevicePluginFactory =>

@@ -10,6 +10,7 @@ import { type AgentId, parseAgentId } from '../../../src/core/ids.js';
 import { noMetrics } from '../../../src/core/metrics.js';
 import type { EventSink } from '../../../src/events/catalogue.js';
 import type { KernelLogs, LifecycleSettings } from '../../../src/kernels/lifecycle/parts.js';
+import type { SessionNetworks } from '../../../src/kernels/networks/session-networks.js';
 import {
   CpuPlugin,
   MemoryPlugin,
@@ -33,6 +34,9 @@ export interface AgentBenchOptions {
   readonly clock?: Clock;
   readonly events?: EventSink;
   readonly logs?: KernelLogs;
+  readonly networks?: SessionNetworks;
+  /** Of the agents' ports, which must really be free then: for kernels that listen on this machine. */
+  readonly firstPort?: number;
   /** Of a bench that was there before: what a daemon finds that starts again. */
   readonly directory?: string;
 }
@@ -99,6 +103,7 @@ export class AgentBench {
         ports,
         events: options.events ?? events,
         ...(options.logs ? { logs: options.logs } : {}),
+        ...(options.networks ? { networks: options.networks } : {}),
         clock,
         logger: log,
         metrics: noMetrics,

@@ -210,6 +210,25 @@ test('on the network of the machine the runner takes the ports of the plan, for 
   expect(made).not.toHaveProperty('Hostname');
 });
 
+test('a network plugin has its say on the container, before the operator, and may publish the ports itself', () => {
+  const containerOptions = {
+    Env: ['FABRIC=1'],
+    Hostname: 'fabric-1',
+    HostConfig: { NetworkMode: 'net-7', CapAdd: ['NET_RAW'] },
+  };
+  const made = spec(
+    { network: { mode: 'options', containerOptions, publishesPorts: true }, alternativeBridge: 'other' },
+    { overrides: [{ Hostname: 'operator' }] },
+  );
+  expect(made.Hostname).toBe('operator');
+  expect(made.Env).toContain('FABRIC=1');
+  expect(made.HostConfig).toMatchObject({ NetworkMode: 'net-7' });
+  expect(made.HostConfig?.CapAdd).toContain('NET_RAW');
+  expect(made.HostConfig).not.toHaveProperty('PortBindings');
+  const published = spec({ network: { mode: 'options', containerOptions: {}, publishesPorts: false } });
+  expect(published.HostConfig).toHaveProperty('PortBindings');
+});
+
 test('the operator has the last word: maps are merged, lists are longer, the rest is replaced', () => {
   const made = spec(
     {},

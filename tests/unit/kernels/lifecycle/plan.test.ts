@@ -236,48 +236,10 @@ test('shared memory has a size when nobody asks for one', () => {
 });
 
 describe('the network', () => {
-  const networkOf = (networkConfig: Record<string, unknown>) => {
-    const request = kernelRequest();
-    return planKernel({ ...request, cluster: { ...request.cluster, networkConfig } }, facts).network;
-  };
-
-  test('is the backend’s own unless the manager names one', () => {
-    expect(networkOf({})).toBeUndefined();
-    expect(networkOf({ mode: '' })).toBeUndefined();
-    expect(networkOf({ mode: 'overlay', network_name: 'bai-2', network_id: 'x' })).toEqual({
-      mode: 'named',
-      name: 'bai-2',
-      aliases: [kernelRequest().config.clusterHostname],
-      spansMachines: true,
-    });
-    expect(networkOf({ mode: 'host' })).toEqual({ mode: 'host', hosts: {} });
-    expect(networkOf({ mode: 'bridge', network_name: 'bai-1' })).toEqual({
-      mode: 'named',
-      name: 'bai-1',
-      aliases: [kernelRequest().config.clusterHostname],
-    });
-  });
-
-  test('the network of the machine knows the other kernels by the SSH port mapping', () => {
-    const request = kernelRequest();
-    const cluster = {
-      ...request.cluster,
-      networkConfig: { mode: 'host' },
-      clusterSshPortMapping: { main1: ['10.0.0.5', 30002], sub1: ['10.0.0.6', 30007] } as const,
-    };
-    expect(planKernel({ ...request, cluster }, facts).network).toEqual({
-      mode: 'host',
-      hosts: { main1: '10.0.0.5', sub1: '10.0.0.6' },
-    });
-  });
-
-  test.each([
-    [{ mode: 'bridge' }, 'mode bridge needs network_name'],
-    [{ mode: 'overlay', network_name: '' }, 'mode overlay needs network_name'],
-    [{ mode: 'calico' }, 'there is no network plugin "calico" here; modes are bridge, overlay and host'],
-    [{ mode: 7 }, 'there is no network plugin 7 here'],
-  ])('%j is refused', (networkConfig, message) => {
-    expect(() => networkOf(networkConfig)).toThrow(message);
+  test('is the one of the session, as it was planned', () => {
+    const network = { mode: 'named', name: 'bai-1', aliases: ['main1'] } as const;
+    expect(planned({}, { network }).plan.network).toEqual(network);
+    expect(planned({}, { network: null }).plan.network).toBeUndefined();
   });
 
   test('of kernels without a session network is the agent’s', () => {

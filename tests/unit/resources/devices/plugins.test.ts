@@ -3,11 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { silentLogger } from '../../../../src/core/logger.js';
-import {
-  type BuiltinPlugin,
-  isSelected,
-  loadDevicePlugins,
-} from '../../../../src/resources/devices/plugins.js';
+import { isSelected } from '../../../../src/plugins/selection.js';
+import { type BuiltinPlugin, loadDevicePlugins } from '../../../../src/resources/devices/plugins.js';
 import { shareOfDevice } from '../../../../src/resources/devices/mock.js';
 import { CpuPlugin, MemoryPlugin, MockPlugin } from '../../../../src/resources/index.js';
 import { A, createNode, GIB, kernel, recordingLogger, request } from '../test-node.js';
