@@ -31,13 +31,16 @@ export class BatchJobs {
   readonly #parts: BatchParts;
   readonly #closing = new AbortController();
   readonly #running = new Map<KernelId, Promise<void>>();
+  /** The command of each kernel's last job that has ended; of kernels that are still here. */
+  readonly #ended = new Map<KernelId, string>();
 
   constructor(parts: BatchParts) {
     this.#parts = parts;
   }
 
   /**
-   * Accepts the job and returns; a kernel that is not here, or has a job already, is only logged.
+   * Accepts the job and returns; a kernel that is not here, or has a job already, is only logged. So is the same job once
+   * more: a manager 26.9 was seen to start a session's job twice within a second, and a short one has ended by then.
    * @throws when the job cannot be noted on the disk; then it is not run.
    */
   async start(job: {
@@ -48,7 +51,8 @@ export class BatchJobs {
   }): Promise<void> {
     const { registry, journal, clock, logger } = this.#parts;
     const { kernelId, sessionId, code, timeoutMs } = job;
-    if (!registry.has(kernelId) || this.#running.has(kernelId)) {
+    for (const ended of this.#ended.keys()) if (!registry.has(ended)) this.#ended.delete(ended);
+    if (!registry.has(kernelId) || this.#running.has(kernelId) || this.#ended.get(kernelId) === code) {
       logger.warn('batch job refused', { kernelId, known: registry.has(kernelId) });
       return;
     }
@@ -95,6 +99,8 @@ export class BatchJobs {
       const occurrence = `batch_job:${job.kernelId}:${String(job.acceptedAtMs)}`;
       await events.publish(agentId, { ...outcome, sessionId: job.sessionId }, occurrence);
     }
+    // One that a restart of its kernel took may be asked for again.
+    if (outcome !== 'none' && outcome !== LOST) this.#ended.set(job.kernelId, job.code);
     await journal.forget(job.kernelId);
   }
 

@@ -102,6 +102,17 @@ test('a second job while the first one runs is refused; afterwards another one i
   expect(texts(REQUEST.exec)).toEqual(['train.sh', 'third.sh']);
 });
 
+test('the same job once more is refused, also when it has ended', async () => {
+  await trigger();
+  await runner().heard(REQUEST.exec);
+  runner().finish(0);
+  await outcome();
+  await trigger();
+  expect(bench.log.lines.map(({ message }) => message)).toContain('batch job refused');
+  expect(await records()).toEqual([]);
+  expect(texts(REQUEST.exec)).toEqual(['train.sh']);
+});
+
 test('a job for a kernel that is not here is only logged', async () => {
   const { sessionId } = request;
   const { kernelId } = kernelRequest();
