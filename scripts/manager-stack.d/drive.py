@@ -22,6 +22,25 @@ from ai.backend.client.session import AsyncSession
 IMAGE = "localhost/test/python:3.11-debian"
 BROKEN_IMAGE = "localhost/test/python:broken"
 ENDED = ("TERMINATED", "CANCELLED")
+# Slots: columns of JSON until 25, rows of a table of their own since 26.
+SLOTS_25 = (
+    "SELECT id, status, scaling_group, available_slots, occupied_slots, addr, public_key, version FROM agents",
+    "SELECT id, agent, status, container_id, cluster_hostname, status_data, occupied_slots FROM kernels WHERE session_id = $1",
+)
+SLOTS_26 = (
+    """
+    SELECT id, status, scaling_group, addr, public_key, version, (
+      SELECT json_object_agg(slot_name, capacity::text) FROM agent_resources WHERE agent_id = agents.id
+    ) AS available_slots, (
+      SELECT json_object_agg(slot_name, (used + reserved + prereserved)::text) FROM agent_resources WHERE agent_id = agents.id
+    ) AS occupied_slots FROM agents
+    """,
+    """
+    SELECT id, agent, status, container_id, cluster_hostname, status_data, (
+      SELECT json_object_agg(slot_name, trim_scale(used)::text) FROM resource_allocations WHERE kernel_id = kernels.id
+    ) AS occupied_slots FROM kernels WHERE session_id = $1
+    """,
+)
 CHECK_SECONDS = 240
 
 
@@ -47,10 +66,11 @@ class Manager:
         self.database, self.api, self.agents = database, api, agents
         self.opened = {}
         self.kept = None
+        self.is_25 = os.environ.get("MANAGER_VERSION", "25.17.1").startswith("25.")
+        self.agent_query, self.kernel_query = SLOTS_25 if self.is_25 else SLOTS_26
 
     async def agent_rows(self):
-        query = "SELECT id, status, scaling_group, available_slots, occupied_slots, addr, public_key, version FROM agents"
-        return {row["id"]: dict(row) for row in await self.database.fetch(query)}
+        return {row["id"]: dict(row) for row in await self.database.fetch(self.agent_query)}
 
     async def agents_in(self, status):
         async def look():
@@ -81,13 +101,15 @@ class Manager:
         return page.items[0]["status"] if page.items else None
 
     async def kernels(self, session_id):
-        query = "SELECT id, agent, status, container_id, cluster_hostname, occupied_slots FROM kernels WHERE session_id = $1"
-        return await self.database.fetch(query, session_id)
+        return await self.database.fetch(self.kernel_query, session_id)
 
-    async def session_in(self, name, *statuses, seconds=120):
+    async def session_in(self, name, *statuses, seconds=120, allowed=None):
+        """Once the session has one of these states; on the way there it may only have the allowed ones, where some are named."""
+
         async def look():
             row = await self.row(name)
             status = row["status"] if row else "not recorded"
+            assert not (row and allowed) or status in (*statuses, *allowed), dict(row)
             if status in (*ENDED, "ERROR") and status not in statuses:
                 raise CheckFailed(f"session {name} became {status}: {row['status_info']} {row['status_data']}")
             return row if status in statuses else None, row and dict(row)
@@ -167,6 +189,28 @@ async def interactive(manager):
     assert await manager.listed_status(name) == "TERMINATED"
 
 
+async def questions(manager):
+    """What a user asks about a running session, and about the node: its output, completions, an interruption, measurements."""
+    name, session = await manager.open_session()
+    await manager.session_in(name, "RUNNING")
+    await manager.run(session, "print('in the log')")
+    assert "in the log" in (await session.get_logs())["result"]["logs"]
+    answer = await session.complete("impo", opts={"row": 0, "col": 4, "line": "impo", "post": ""})
+    assert "import" in answer["result"]["suggestions"], answer
+    await session.interrupt()
+    assert (await manager.run(session, "print('goes on')")).strip() == "goes on"
+    query = "query($agent: String!) { agent(agent_id: $agent) { live_stat compute_plugins } }"
+    for agent in manager.agents:
+
+        async def look():
+            answer = await manager.api.Admin._query(query, {"agent": agent})
+            measured = json.loads(answer["agent"]["live_stat"] or "null") or {}
+            return measured.get("node", {}).get("mem"), answer
+
+        assert float((await until(f"measurements of {agent}", look))["current"]) > 0
+    await manager.end(name, session)
+
+
 async def batch(manager):
     """On the second agent: this manager starts the job without naming the agent."""
     agent = [manager.agents[1]]
@@ -194,13 +238,22 @@ async def cluster(manager):
 async def failing_start(manager):
     """
     An image that no agent can start. A manager 25.17 records no error for that: it sees that the agent has no such kernel, counts
-    a retry, and starts the session again until it goes back to PENDING. It must never look RUNNING, and it ends when it is told to.
+    a retry, and starts the session again until it goes back to PENDING. Since 26 the end of the kernel, with its exit code, ends the
+    session. It must never look RUNNING, and leaves no slots taken.
     """
     name, session = await manager.open_session(BROKEN_IMAGE)
+    starting = ("PENDING", "SCHEDULED", "PREPARING", "PREPARED", "CREATING")
+    if not manager.is_25:
+        await manager.session_in(name, "TERMINATED", seconds=180, allowed=(*starting, "TERMINATING"))
+        (kernel,) = await manager.kernels((await manager.row(name))["id"])
+        assert kernel["status"] == "TERMINATED" and json.loads(kernel["status_data"])["kernel"]["exit_code"], dict(kernel)
+        manager.opened.pop(name, None)
+        await manager.slots_free()
+        return
 
     async def look():
         row = await manager.row(name)
-        assert row is None or row["status"] in ("PENDING", "SCHEDULED", "PREPARING", "PREPARED", "CREATING"), dict(row)
+        assert row is None or row["status"] in starting, dict(row)
         retries = row and json.loads(row["status_data"] or "{}").get("scheduler", {}).get("retries", 0)
         return retries or None, row and dict(row)
 
@@ -234,11 +287,14 @@ async def move_agent(manager, agent, group):
 
 
 async def scaling_group(manager):
-    """An agent that is moved to another resource group tells so itself, and takes sessions there."""
+    """
+    An agent that is moved to another resource group takes sessions there. A manager 25.17 has the agent tell it: with the old value
+    back in the row, only the agent's own heartbeat can bring the new one. Since 26 the row is the manager's alone.
+    """
     agent = manager.agents[1]
     await move_agent(manager, agent, "second")
-    # The manager has written it too. With the old value back in the row, only the agent's own heartbeat can say it.
-    await manager.database.execute("UPDATE agents SET scaling_group = 'default' WHERE id = $1", agent)
+    if manager.is_25:
+        await manager.database.execute("UPDATE agents SET scaling_group = 'default' WHERE id = $1", agent)
 
     async def look():
         row = (await manager.agent_rows())[agent]
@@ -276,7 +332,7 @@ async def use_kept_session(manager):
     await manager.end(name, session)
 
 
-ALONE = [agents_alive, interactive, batch, batch_failure, cluster, two_at_once, scaling_group, failing_start]
+ALONE = [agents_alive, interactive, questions, batch, batch_failure, cluster, two_at_once, scaling_group, failing_start]
 CHECKS = {check.__name__: check for check in [*ALONE, keep_session, agents_terminated, use_kept_session]}
 
 

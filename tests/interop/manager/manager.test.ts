@@ -13,7 +13,7 @@ import { requirement } from '../../support/requirements.js';
 
 const SCRIPT = fileURLToPath(new URL('../../../scripts/manager-stack', import.meta.url));
 /** The schema alone takes a minute on a small machine. */
-const START_MS = 480_000;
+const START_MS = 720_000;
 const CHECK_MS = 300_000;
 const PORTS = 6;
 
@@ -51,40 +51,70 @@ const assignments = (text: string): Record<string, string> =>
     ]),
   );
 
-/** One manager for both backends; each has agents of its own. */
-let directory = '';
-let stack: Readonly<Record<string, string>> = {};
+/** A release of the manager and what `splenium.manager-version` says for it. */
+interface Release {
+  readonly version: string;
+  readonly dialect: string;
+}
 
-beforeAll(async () => {
-  if (!wanted) return;
-  directory = await mkdtemp(join(tmpdir(), 'splenium-manager-'));
-  const port = String(await freePorts());
-  const { stdout } = await run(SCRIPT, ['up', '--dir', directory, '--port', port], { timeout: START_MS });
-  stack = assignments(stdout);
-}, START_MS);
+const OLD: Release = { version: '25.17.1', dialect: '25.17' };
+const NEW: Release = { version: '26.9.6', dialect: '26.9' };
 
-afterAll(async () => {
-  if (!wanted) return;
-  await run(SCRIPT, ['down', '--dir', directory, '--purge']);
-  await rm(directory, { recursive: true, force: true });
-}, START_MS);
+/** One manager at a time: each is shared by the tests of both backends, which have agents of their own. */
+const stack = {
+  version: '',
+  directory: '',
+  words: {} as Readonly<Record<string, string>>,
+
+  async of({ version }: Release): Promise<Readonly<Record<string, string>>> {
+    if (this.version === version) return this.words;
+    await this.down();
+    this.directory = await mkdtemp(join(tmpdir(), 'splenium-manager-'));
+    this.version = version;
+    const port = String(await freePorts());
+    const options = ['--version', version, '--dir', this.directory, '--port', port];
+    const { stdout } = await run(SCRIPT, ['up', ...options], { timeout: START_MS });
+    this.words = assignments(stdout);
+    return this.words;
+  },
+
+  async down(): Promise<void> {
+    if (this.directory === '') return;
+    await run(SCRIPT, ['down', '--dir', this.directory, '--purge']);
+    await rm(this.directory, { recursive: true, force: true });
+    this.directory = this.version = '';
+  },
+};
+
+afterAll(() => stack.down(), START_MS);
 
 if (wanted) {
   describe('an unmodified manager 25.17.1 with the process backend', () => {
-    managedSessions({ agentIds: ['i-one', 'i-two'] });
+    managedSessions({ release: OLD, agentIds: ['i-one', 'i-two'] });
   });
-  await describeWithEngine('an unmodified manager 25.17.1 with the docker backend', (engine) => {
-    managedSessions({ agentIds: ['i-three', 'i-four'], engine });
+  // Between the others, so that each manager is started once.
+  await describeWithEngine('the docker backend', (engine) => {
+    describe('with an unmodified manager 25.17.1', () => {
+      managedSessions({ release: OLD, agentIds: ['i-three', 'i-four'], engine });
+    });
+    describe('with an unmodified manager 26.9.6', () => {
+      managedSessions({ release: NEW, agentIds: ['i-three', 'i-four'], engine });
+    });
+  });
+  describe('an unmodified manager 26.9.6 with the process backend', () => {
+    managedSessions({ release: NEW, agentIds: ['i-one', 'i-two'] });
   });
 } else
-  describe.skip('an unmodified manager 25.17.1', () => {
-    test('needs minutes', () => undefined);
+  describe.skip('unmodified managers 25.17.1 and 26.9.6', () => {
+    test('need minutes', () => undefined);
   });
 
 function managedSessions({
+  release,
   agentIds,
   engine,
 }: {
+  readonly release: Release;
   readonly agentIds: readonly string[];
   readonly engine?: DockerEngine;
 }): void {
@@ -92,21 +122,25 @@ function managedSessions({
   let driver: PythonScript | undefined;
 
   beforeAll(async () => {
+    const words = await stack.of(release);
     // A local image is known by its name without the registry.
     await engine?.importImage(await pythonRoot(), 'test/python:3.11-debian');
     daemon = await TestDaemon.start({
       agentIds,
       ...(engine ? { engine } : {}),
-      spleniumKeys: [`accepted-manager-keys = "${stack['MANAGER_KEYS_DIR'] ?? ''}"`],
-      toml: `[etcd]\nnamespace = "local"\naddr = "${stack['ETCD_ADDR'] ?? ''}"\n`,
+      spleniumKeys: [
+        `accepted-manager-keys = "${words['MANAGER_KEYS_DIR'] ?? ''}"`,
+        `manager-version = "${release.dialect}"`,
+      ],
+      toml: `[etcd]\nnamespace = "local"\naddr = "${words['ETCD_ADDR'] ?? ''}"\n`,
       // More cores than a small machine has: a kernel of these checks uses next to nothing.
       env: { BACKEND_CPU_OVERCOMMIT_FACTOR: '8' },
     });
-    driver = new PythonScript(stack['STACK_PYTHON'] ?? '', 'manager_stack.py', {
-      ...stack,
+    driver = new PythonScript(words['STACK_PYTHON'] ?? '', 'manager_stack.py', {
+      ...words,
       AGENT_IDS: daemon.agentIds.join(','),
     });
-  }, CHECK_MS);
+  }, START_MS + CHECK_MS);
 
   afterAll(async () => {
     const words = [
@@ -131,6 +165,7 @@ function managedSessions({
   test.each([
     ['lists both agents as ALIVE, with slots, address and key', 'agents_alive'],
     ['runs an interactive session: code, console, files, end', 'interactive'],
+    ['asks a session for its output, for completions and to stop, and a node for measurements', 'questions'],
     ['records the success of a batch session', 'batch'],
     ['records the failure of a batch session', 'batch_failure'],
     ['runs a session of two kernels', 'cluster'],
