@@ -93,6 +93,7 @@ export class HostedAgent implements Agent {
   readonly #pushes: ImagePushes;
   readonly #commits: KernelCommits;
   #scalingGroup: string;
+  readonly #stopHearingOom: (() => void) | undefined;
   #isShutDown = false;
 
   private constructor(parts: HostedAgentParts) {
@@ -121,6 +122,9 @@ export class HostedAgent implements Agent {
       ...(parts.starts ? { starts: parts.starts } : {}),
       relays: new SocketRelays(logger),
       ...(parts.networks ? { networks: parts.networks } : {}),
+    });
+    this.#stopHearingOom = backend.onOom?.((handle) => {
+      if (handle.agentId === agentId) this.#links.tellOom(handle.kernelId);
     });
     const registry = this.kernels;
     this.#execution = new Execution({
@@ -204,6 +208,7 @@ export class HostedAgent implements Agent {
     await this.#batchJobs.close();
     await this.#tasks.close();
     await this.#lifecycle.close();
+    this.#stopHearingOom?.();
     await this.#links.close();
   }
 

@@ -52,6 +52,18 @@ export class RunnerLinks implements RunnerConnector, ModelRunner {
     return this.#links.get(kernelId);
   }
 
+  /** The runner tells the user that a process was killed for lack of memory (spec/kernel-runner.md, `event`). */
+  tellOom(kernelId: KernelId): void {
+    this.find(kernelId)
+      ?.notify('oom')
+      .catch((error: unknown) => {
+        this.#logger.warn('cannot tell the runner of a kernel that it is out of memory', {
+          kernelId,
+          error: messageOf(error),
+        });
+      });
+  }
+
   /** @throws RuntimeError for a kernel that nobody can talk to now. */
   of({ id, state }: Pick<Kernel, 'id' | 'state'>): RunnerLink {
     const link = this.#links.get(id);

@@ -76,6 +76,11 @@ export interface KernelBackend {
   kernelAt?(address: string): Promise<KernelHandle | null>;
   /** Reports each exit of a running kernel exactly once, also of kernels found again by `inspect`. Returns an unsubscribe function. */
   onExit(listener: (exit: KernelExit) => void): () => void;
+  /**
+   * Reports that the system has killed a process of a running kernel for lack of memory; the kernel goes on unless its
+   * first process was the one. Returns an unsubscribe function. Absent: nobody can tell.
+   */
+  onOom?(listener: (handle: KernelHandle) => void): () => void;
 }
 
 export type BackendKind = 'process' | 'docker' | 'dummy';
@@ -226,6 +231,8 @@ export interface KernelLimits {
 
 export interface PlannedMount {
   readonly source: string;
+  /** What of this machine the kernel reaches through the source, where that is a relay. Absent: the source itself. */
+  readonly behind?: string;
   readonly target: string;
   readonly permission: 'ro' | 'rw';
 }

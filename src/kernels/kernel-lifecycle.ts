@@ -507,7 +507,12 @@ export class KernelLifecycle {
       if (isExitExpected(kernel) || (await this.#isStillRunning(current))) return;
       // The question took time: the kernel may have gone its way meanwhile.
       if (kernel.handle !== current || isExitExpected(kernel)) return;
-      kernel.terminate({ reason: SELF_TERMINATED, exitCode: exit.exitCode });
+      const { exitCode, oomKilled, detail } = exit;
+      this.#parts.logger.warn(
+        oomKilled ? 'a kernel has ended for lack of memory' : 'a kernel has ended by itself',
+        { kernelId: kernel.id, exitCode, detail },
+      );
+      kernel.terminate({ reason: SELF_TERMINATED, exitCode });
       this.#interrupt(kernel, { kind: 'exited', detail: exit.detail });
       await this.#endings.request(kernel);
       return;

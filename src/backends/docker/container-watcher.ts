@@ -57,6 +57,7 @@ export class ContainerWatcher {
   /** One after another: a look that began before an event does not count as one after it. */
   readonly #looks = new KeyedQueue<string>();
   readonly #listeners = new Set<(exit: KernelExit) => void>();
+  readonly #oomListeners = new Set<(handle: KernelHandle) => void>();
   readonly #closing = new AbortController();
   #sinceSeconds: number;
   #isListening = false;
@@ -88,6 +89,7 @@ export class ContainerWatcher {
     await this.#looks.idle();
     this.#watches.clear();
     this.#listeners.clear();
+    this.#oomListeners.clear();
   }
 
   onExit(listener: (exit: KernelExit) => void): () => void {
@@ -98,6 +100,17 @@ export class ContainerWatcher {
     this.#listeners.add(own);
     return () => {
       this.#listeners.delete(own);
+    };
+  }
+
+  /** A watched container has lost a process for lack of memory (spec/kernel-lifecycle.md 5.10). */
+  onOom(listener: (handle: KernelHandle) => void): () => void {
+    const own = (handle: KernelHandle) => {
+      listener(handle);
+    };
+    this.#oomListeners.add(own);
+    return () => {
+      this.#oomListeners.delete(own);
     };
   }
 
@@ -197,6 +210,12 @@ export class ContainerWatcher {
     if (event.Action === 'oom') {
       const { agentId, kernelId } = watch.handle;
       this.#logger.warn('a kernel has run out of memory', { agentId, kernelId });
+      for (const listener of [...this.#oomListeners])
+        try {
+          listener(watch.handle);
+        } catch (error) {
+          this.#warn(watch.handle, 'a listener to kernels out of memory failed', error);
+        }
       return;
     }
     const outcome = watch.isExpected ? outcomeOfEnd(event, watch.startedAt) : null;

@@ -169,6 +169,10 @@ export class DockerBackend implements KernelBackend {
     return this.#watcher.onExit(listener);
   }
 
+  onOom(listener: (handle: KernelHandle) => void): () => void {
+    return this.#watcher.onOom(listener);
+  }
+
   /**
    * @throws KernelContainerExistsError when the kernel is there already, ImageMissingError, MountRefusedError,
    * ContainerStartError for an unusable plan.

@@ -95,18 +95,21 @@ export async function findSettings(options: DockerBackendOptions): Promise<Conta
   };
 }
 
-/** @throws MountRefusedError for a folder that lies outside of the roots, when there are any. */
+/**
+ * Folders, sockets behind relays, and what devices mount. @throws MountRefusedError for one that lies outside of the
+ * roots, when there are any.
+ */
 export async function checkMounts(plan: KernelPlan, roots: readonly string[] | undefined): Promise<void> {
   if (roots === undefined) return;
   const real = (path: string) => realpath(path).catch(() => path);
   const allowed = await Promise.all(roots.map(real));
-  for (const { source } of plan.mounts) {
-    if (!isAbsolute(source)) continue;
+  for (const { source, behind = source } of [...plan.mounts, ...(plan.containerMounts ?? [])]) {
+    if (!isAbsolute(behind)) continue;
     // Through links: what counts is what the kernel would see.
-    const seen = await real(source);
+    const seen = await real(behind);
     if (!allowed.some((root) => isBelow(root, seen)))
       throw new MountRefusedError(
-        `kernel ${plan.kernelId}: folder ${source} lies outside of the directories that kernels may see`,
+        `kernel ${plan.kernelId}: ${behind} lies outside of the directories that kernels may see`,
       );
   }
 }

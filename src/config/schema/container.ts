@@ -48,10 +48,15 @@ export const container = table('How kernels are contained.', {
     'docker',
     perAgent,
   ),
-  'sandbox-type': key('What confines kernels; jail only on x86_64', oneOf('docker', 'jail'), 'docker', {
-    ...perAgent,
-    env: 'BACKEND_SANDBOX_TYPE',
-  }),
+  'sandbox-type': key(
+    'What confines kernels; the jail of the original is refused',
+    oneOf('docker', 'jail'),
+    'docker',
+    {
+      ...perAgent,
+      env: 'BACKEND_SANDBOX_TYPE',
+    },
+  ),
   'jail-args': key('Further arguments of the jail', listOf(trimmed), [], perAgent),
   'scratch-type': key(
     'How scratch directories are made; hostfile needs root',

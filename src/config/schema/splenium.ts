@@ -179,7 +179,7 @@ export const splenium = table('What the original has no key for.', {
       { example: '/etc/splenium/seccomp.json' },
     ),
     'allowed-mount-roots': key(
-      'Folders are mounted only from below these directories; unset: from anywhere',
+      'Folders, relayed sockets and files of devices reach kernels only from below these directories; unset: from anywhere',
       optional(listOf(parseNonEmptyText)),
       null,
       { example: ['/vfroot'] },

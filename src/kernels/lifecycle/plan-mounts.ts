@@ -85,7 +85,12 @@ export function containerMounts(
   { hooks, mounts }: DeviceNeeds,
 ): readonly PlannedMount[] {
   return [
-    ...relays.map(({ socket, path }): PlannedMount => ({ source: path, target: socket, permission: 'rw' })),
+    ...relays.map(({ socket, path }): PlannedMount => ({
+      source: path,
+      behind: socket,
+      target: socket,
+      permission: 'rw',
+    })),
     ...hooks.map((path): PlannedMount => ({ source: path, target: path, permission: 'ro' })),
     ...mounts,
   ];

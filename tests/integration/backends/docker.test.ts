@@ -162,6 +162,23 @@ await describeWithEngine('docker backend on a real engine', (engine) => {
       }, PATIENT);
     });
 
+    test('that lose a process for lack of memory say so and go on', async () => {
+      await open(stubVolume);
+      const ooms: KernelHandle[] = [];
+      backend.onOom?.((handle) => ooms.push(handle));
+      const plan = await harness.plan({ limits: { memoryBytes: 128 * MIB } });
+      const { handle } = await stub(plan);
+      const exec = await engine.docker
+        .getContainer(handle.containerId)
+        .exec({ Cmd: ['tail', '/dev/zero'], AttachStdout: true });
+      (await exec.start({})).resume();
+      await eventually(() => {
+        expect(ooms).toContainEqual(handle);
+      }, PATIENT);
+      expect(await backend.inspect(handle)).toMatchObject({ status: 'running' });
+      expect(exits).toEqual([]);
+    });
+
     test('that cannot start stay created, with the reason of the engine', async () => {
       await open(stubVolume);
       const first = await harness.plan();
@@ -235,6 +252,16 @@ await describeWithEngine('docker backend on a real engine', (engine) => {
         mounts: [{ source: join(shared, '../data'), target: '/home/work/x', permission: 'ro' }],
       });
       await expect(backend.create(refused, NEVER)).rejects.toMatchObject({ pythonName: 'PermissionError' });
+      for (const mount of [
+        // A relay of ours, and a file that a device asks for.
+        { source: join(shared, 'relay.sock'), behind: '/run/docker.sock', target: '/run/docker.sock' },
+        { source: '/etc/hostname', target: '/opt/device' },
+      ]) {
+        const containerMounts = [{ ...mount, permission: 'rw' as const }];
+        await expect(
+          backend.create({ ...(await harness.plan()), containerMounts }, NEVER),
+        ).rejects.toMatchObject({ pythonName: 'PermissionError' });
+      }
       const plan = await harness.plan({
         mounts: [{ source: join(shared, 'data'), target: '/home/work/data', permission: 'rw' }],
       });

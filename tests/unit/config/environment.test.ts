@@ -15,7 +15,7 @@ describe('variables', () => {
       { first: 20_000, last: 20_100 },
     ],
     ['BACKEND_BIND_HOST_OVERRIDE', '10.1.1.1', ({ agents }) => agents[0]?.bindHost, '10.1.1.1'],
-    ['BACKEND_SANDBOX_TYPE', 'jail', ({ agents }) => agents[0]?.sandboxType, 'jail'],
+    ['BACKEND_SANDBOX_TYPE', 'docker', ({ agents }) => agents[0]?.sandboxType, 'docker'],
     ['BACKEND_SCRATCH_ROOT', '/s', ({ agents }) => agents[0]?.scratchRoot, '/s'],
     ['BACKEND_AGENT_HOST_OVERRIDE', '127.0.0.2', ({ rpc }) => rpc.listen, { host: '127.0.0.2', port: 6001 }],
     ['BACKEND_AGENT_PORT', '7001', ({ rpc }) => rpc.listen, { host: '127.0.0.1', port: 7001 }],

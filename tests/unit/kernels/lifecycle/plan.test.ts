@@ -337,6 +337,7 @@ describe('sockets of the machine', () => {
     const [mount, ...more] = plan.containerMounts ?? [];
     expect(mount).toEqual({
       source: expect.stringMatching(/^\/run\/ipc\/proxy\/[0-9a-f]{24}\.sock$/),
+      behind: '/run/docker.sock',
       target: '/run/docker.sock',
       permission: 'rw',
     });
