@@ -92,9 +92,10 @@ export class AgentBench {
     const pools: PortPool[] = [];
     const agents: HostedAgent[] = [];
     for (const [index, agentId] of ids.entries()) {
-      const first = 40_000 + index * PORTS_EACH;
+      const first = (options.firstPort ?? 40_000) + index * PORTS_EACH;
       const range = [first, first + PORTS_EACH - 1] as const;
-      const ports = new PortPool({ range, clock, probe: () => Promise.resolve(true) });
+      const probe = options.firstPort === undefined ? { probe: () => Promise.resolve(true) } : {};
+      const ports = new PortPool({ range, clock, ...probe });
       pools.push(ports);
       const parts: HostedAgentParts = {
         agentId,
