@@ -53,6 +53,21 @@ await describeWithEngine('images of a registry', (engine) => {
     expect(await availability(newer)).toEqual({ digest: true, tag: true, none: true });
   });
 
+  test('the command of an image is told, and that one has none', async () => {
+    await images.pull(image, NEVER);
+    expect(await images.command?.(image)).toEqual([]);
+    const container = await engine.docker.createContainer({ Image: image.canonical, Cmd: ['x'] });
+    const [repo, tag] = ['with-command', '1'];
+    await container.commit({ repo, tag, changes: 'CMD ["serve", "--all"]' });
+    await container.remove();
+    // A local image is known without its registry.
+    expect(await images.command?.({ canonical: `localhost/${repo}:${tag}`, isLocal: true })).toEqual([
+      'serve',
+      '--all',
+    ]);
+    expect(await images.command?.({ canonical: 'not-there:1', isLocal: false })).toEqual([]);
+  });
+
   test('a login is used when it is complete, and a wrong one is an error without the password', async () => {
     registry.login = { username: 'user', password: 'correct' };
     const pull = (username: string | null, password: string | null) =>

@@ -8,6 +8,7 @@ import {
   kernelCreationConfig,
   kernelImageRefs,
 } from '../../../../src/rpc/wire/kernel-creation.js';
+import { parseDefinition } from '../../../../src/kernels/models/definition.js';
 import { parseKernelId } from '../../../../src/core/ids.js';
 import { parseWire } from '../../../../src/rpc/wire/parse.js';
 import { readVectors } from '../../../support/vectors.js';
@@ -161,6 +162,28 @@ describe('a creation configuration', () => {
       allocatedHostPorts: [],
       ownerUserId: null,
     });
+  });
+
+  test('tells where the model of an inference session is described, or describes it itself', () => {
+    const modelDefinition = {
+      models: [{ name: 'm', model_path: '/m', service: { port: 80, start_command: 'x' } }],
+    };
+    const sent = codec.unpack(
+      codec.pack({
+        runtime_variant: 'custom',
+        model_definition_path: 'deep/own.yaml',
+        model_definition: modelDefinition,
+      }),
+    );
+    const internalData = parseConfig({ internal_data: sent }).internal_data;
+    expect(internalData).toMatchObject({
+      runtimeVariant: 'custom',
+      modelDefinitionPath: 'deep/own.yaml',
+      modelDefinition,
+    });
+    expect(parseDefinition(internalData.modelDefinition, 'a test')).toMatchObject(modelDefinition.models);
+    const nothing = { runtime_variant: null, model_definition_path: null, model_definition: null };
+    expect(parseConfig({ internal_data: nothing })).toEqual(parseConfig({ internal_data: {} }));
   });
 
   test.each(Object.keys(CONFIG))('without %s is a KeyError with that key', (key) => {
