@@ -1,6 +1,6 @@
 import type { StreamField } from './event-encoder.js';
 
-/** What the stream must be like for an entry to go in; see docs/decisions/0011. */
+/** What the stream must be like for an entry to go in; see docs/decisions/0012. */
 export interface DeliveryNeeds {
   /** Managers have fewer entries than this left to read; null: any number. */
   readonly unreadBelow: number | null;

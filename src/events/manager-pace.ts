@@ -28,7 +28,7 @@ const REASONS = {
 } as const;
 
 /**
- * Keeps events back while managers cannot get them (docs/decisions/0011): while the stream is nearly full of what they
+ * Keeps events back while managers cannot get them (docs/decisions/0012): while the stream is nearly full of what they
  * have not read, and while the group that they read as is not there though it once was. Never for ever: whoever waits
  * in vain is sent all the same.
  */

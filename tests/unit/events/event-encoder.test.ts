@@ -1,4 +1,4 @@
-import { createCodec } from '../../../src/codec/index.js';
+import { createCodec, ResourceSlot, SlotName } from '../../../src/codec/index.js';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../../src/core/ids.js';
 import type { AgentEvent, AgentInfo } from '../../../src/events/catalogue.js';
 import { EventEncoder } from '../../../src/events/event-encoder.js';
@@ -139,6 +139,89 @@ test('a heartbeat carries the same values as the appendix', () => {
     'cpu=8,mem=17179869184',
   );
 });
+
+describe('vectors of the appendix', () => {
+  const HEARTBEAT = [
+    '918ea26970a831302e302e302e31a6726567696f6ea56c6f63616cad7363616c696e675f67726f7570a764656661756c74',
+    'a461646472b37463703a2f2f31302e302e302e313a36303031aa7075626c69635f6b6579c0ab7075626c69635f686f7374',
+    'a831302e302e302e31b8617661696c61626c655f7265736f757263655f736c6f7473c7540880026361692e6261636b656e',
+    '642e636f6d6d6f6e2e74797065730a5265736f75726365536c6f740a7d28580300000063707558010000003858030000006d',
+    '656d580b00000031373137393836393138347585522eb2736c6f745f6b65795f616e645f756e69747382c72f098002636169',
+    '2e6261636b656e642e636f6d6d6f6e2e74797065730a536c6f744e616d650a580300000063707585522ea5636f756e74c72f',
+    '0980026361692e6261636b656e642e636f6d6d6f6e2e74797065730a536c6f744e616d650a58030000006d656d85522ea562',
+    '79746573a776657273696f6ea732352e31372e30af636f6d707574655f706c7567696e7382a363707581a776657273696f6e',
+    'a732352e31372e30a36d656d81a776657273696f6ea732352e31372e30a6696d61676573c409789c9b000000910091ab696d',
+    '616765735f6f70747381ab636f6d7072657373696f6ea47a6c6962ac617263686974656374757265a67838365f3634bd6175',
+    '746f5f7465726d696e6174655f61627573696e675f6b65726e656cc2',
+  ].join('');
+  const SLOTS =
+    '80026361692e6261636b656e642e636f6d6d6f6e2e74797065730a5265736f75726365536c6f740a7d28580300000063707558010000003858030000006d656d580b00000031373137393836393138347585522e';
+  const CPU =
+    '80026361692e6261636b656e642e636f6d6d6f6e2e74797065730a536c6f744e616d650a580300000063707585522e';
+
+  const packed = (value: unknown) => Buffer.from(codec.pack(value)).toString('hex');
+  const memPickle = CPU.replace('5803000000637075', '58030000006d656d');
+
+  test('the heartbeat is made byte for byte, but for the pickles, which have the form of the original', () => {
+    expect(HEARTBEAT).toHaveLength(2 * 525);
+    // ext 8 of 84 bytes, ext 9 of 47.
+    const expected = [
+      [`c75408${SLOTS}`, packed(ResourceSlot.from({ cpu: '8', mem: '17179869184' }))],
+      [`c72f09${CPU}`, packed(new SlotName('cpu'))],
+      [`c72f09${memPickle}`, packed(new SlotName('mem'))],
+    ].reduce((hex, [minimal = '', ours = '']) => {
+      expect(hex.split(minimal)).toHaveLength(2);
+      return hex.replace(minimal, ours);
+    }, HEARTBEAT);
+    expect(argsHex({ name: 'agent_heartbeat', info: INFO })).toBe(expected);
+  });
+
+  test('the minimal pickles hold what ours hold', () => {
+    expect(readMinimalPickle(SLOTS)).toEqual([
+      'ai.backend.common.types.ResourceSlot',
+      { cpu: '8', mem: '17179869184' },
+    ]);
+    expect(readMinimalPickle(CPU)).toEqual(['ai.backend.common.types.SlotName', 'cpu']);
+    const again = (value: unknown) => codec.unpack(codec.pack(value));
+    const slots = ResourceSlot.from({ cpu: '8', mem: '17179869184' });
+    expect(again(slots)).toEqual(slots);
+    expect(String(again(slots))).toBe('cpu=8,mem=17179869184');
+    expect(again(new SlotName('cpu'))).toEqual(new SlotName('cpu'));
+  });
+
+  test('what is no event of ours is read in the form of the original only', () => {
+    expect(() => codec.unpack(Buffer.from(`c72f09${CPU}`, 'hex'))).toThrow('pickle protocol 2');
+  });
+});
+
+/** Of the appendix: one class called with one text, or with one map of texts. */
+function readMinimalPickle(hex: string): readonly [className: string, argument: unknown] {
+  const bytes = Buffer.from(hex, 'hex');
+  let at = 3;
+  const text = () => {
+    const length = bytes.readUInt32LE(at + 1);
+    at += 5 + length;
+    return bytes.toString('utf8', at - length, at);
+  };
+  const line = () => {
+    const end = bytes.indexOf('\n', at);
+    const found = bytes.toString('utf8', at, end);
+    at = end + 1;
+    return found;
+  };
+  expect(bytes.subarray(0, 3).toString('latin1')).toBe('\x80\x02c');
+  const className = `${line()}.${line()}`;
+  let argument: unknown;
+  if (bytes[at] === 0x7d) {
+    at += 2;
+    const pairs: [string, string][] = [];
+    while (bytes[at] === 0x58) pairs.push([text(), text()]);
+    at += 1;
+    argument = Object.fromEntries(pairs);
+  } else argument = text();
+  expect(bytes.subarray(at).toString('latin1')).toBe('\x85R.');
+  return [className, argument];
+}
 
 test('a started kernel has integer ports, no internal services and decimal texts', () => {
   const event: AgentEvent = {
