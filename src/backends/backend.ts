@@ -182,7 +182,7 @@ export interface KernelPlan {
   readonly replOutPort: number;
   /** Absent: the backend's default network. A backend whose kernels share the machine's network ignores it. */
   readonly network?: PlannedNetwork;
-  /** The agent's network for kernels without one of their session (`container.alternative-bridge`). Absent: the engine's. */
+  /** The agent's own network (`container.alternative-bridge`), beside that of the session. Absent: the engine's, or the session's. */
   readonly alternativeBridge?: string;
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { KernelBackend } from '../backends/backend.js';
 import { DockerBackend, type DistroCache } from '../backends/docker/index.js';
@@ -81,7 +82,7 @@ function dockerBackend({ config, stateRoot, runnerPath, redis }: Options, logger
     ...(docker.socketPath === null ? {} : { socketPath: docker.socketPath }),
     hardening: docker.hardening,
     ...(docker.pidsLimit === null ? {} : { pidsLimit: docker.pidsLimit.most }),
-    ...(docker.seccompProfileFile === null ? {} : { seccompProfilePath: docker.seccompProfileFile }),
+    ...seccompChoice(config),
     ...runnerChoice(config),
     distroCache: sharedDistros(redis),
     ...(docker.allowedMountRoots === null ? {} : { allowedMountRoots: docker.allowedMountRoots }),
@@ -109,6 +110,13 @@ function runnerChoice(config: DaemonConfig) {
     : {
         originalRunner: { packageDirectory: directory, volumes, isDebug: config.debug.kernelRunner },
       };
+}
+
+/** The operator's profile; else that of the runner package, as with the original (spec/kernel-lifecycle.md 2.16); else the engine's. */
+function seccompChoice({ docker }: DaemonConfig) {
+  if (docker.seccompProfileFile !== null) return { seccompProfilePath: docker.seccompProfileFile };
+  const profile = docker.runnerPackage === null ? null : join(docker.runnerPackage, 'default-seccomp.json');
+  return profile !== null && existsSync(profile) ? { seccompProfilePath: profile } : {};
 }
 
 /** Redis is opened after the backend, and only where there is one. */

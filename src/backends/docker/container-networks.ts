@@ -17,7 +17,8 @@ export function networkOf(plan: KernelPlan): {
       },
     };
   if (network?.mode === 'options') return { options: { Hostname: plan.hostname }, hostConfig: {} };
-  const name = network?.name ?? alternativeBridge;
+  // The agent's own bridge overrides the mode; the session's network is joined all the same.
+  const name = alternativeBridge ?? network?.name;
   return {
     options: {
       Hostname: plan.hostname,

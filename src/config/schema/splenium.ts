@@ -173,7 +173,7 @@ export const splenium = table('What the original has no key for.', {
       { example: 4096 },
     ),
     'seccomp-profile': key(
-      'File with a seccomp profile, to which system calls of device plugins are added; unset: the engine’s own',
+      'File with a seccomp profile, to which system calls of device plugins are added; unset: the runner package’s default-seccomp.json, else the engine’s own',
       directory,
       null,
       { example: '/etc/splenium/seccomp.json' },

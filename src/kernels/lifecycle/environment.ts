@@ -1,5 +1,6 @@
 import { ValueError } from '../../core/errors.js';
 import type { KernelCreationRequest } from '../requests.js';
+import { planFolders } from './plan-mounts.js';
 
 export const FEATURES_LABEL = 'ai.backend.features';
 export const CORE_COUNT_LABEL = 'ai.backend.envs.corecount';
@@ -66,8 +67,9 @@ export function planEnvironment(
   environment['GPU_COUNT'] = '0';
   environment['N_GPUS'] = '0';
   Object.assign(environment, facts.devices);
-  if (config.mounts.length > 0)
-    environment['BACKENDAI_PERSISTENT_PATHS'] = config.mounts.map(({ kernelPath }) => kernelPath).join(':');
+  // Of those that are really mounted.
+  const folders = planFolders(config).map(({ target }) => target);
+  if (folders.length > 0) environment['BACKENDAI_PERSISTENT_PATHS'] = folders.join(':');
   checkEnvironment(environment);
   return environment;
 }

@@ -49,7 +49,7 @@ export interface LifecycleSettings {
   readonly scratchType?: 'hostdir' | 'hostfile' | 'memory';
   /** Of one `hostfile` scratch. */
   readonly scratchSizeBytes?: number;
-  /** Network of kernels whose session has none. Absent or null: the backend's own default. */
+  /** Network of kernels, beside that of their session. Absent or null: the session's, or the backend's own default. */
   readonly alternativeBridge?: string | null;
   /** Where relays of sockets of this machine are (spec/kernel-lifecycle.md 2.9). Absent: there are none. */
   readonly socketDirectory?: string;

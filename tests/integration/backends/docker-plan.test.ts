@@ -180,6 +180,15 @@ await describeWithEngine('what the engine makes of a plan', (engine) => {
     await engine.docker.createNetwork({ Name: 'spl-lab', Driver: 'bridge' });
     const handle = await backend.create({ ...(await harness.plan()), alternativeBridge: 'spl-lab' }, NEVER);
     expect((await inspect(handle)).HostConfig.NetworkMode).toBe('spl-lab');
+    await engine.docker.createNetwork({ Name: 'spl-session', Driver: 'bridge' });
+    const both = await start({
+      ...(await harness.plan()),
+      alternativeBridge: 'spl-lab',
+      network: { mode: 'named', name: 'spl-session', aliases: ['main1'] },
+    });
+    const { HostConfig, NetworkSettings } = await inspect(both);
+    expect(HostConfig.NetworkMode).toBe('spl-lab');
+    expect(NetworkSettings.Networks['spl-session']?.Aliases).toContain('main1');
   }, 60_000);
 
   test('ports that the engine has not published as reserved end the start', async () => {

@@ -191,8 +191,10 @@ test('log files share what they may take', () => {
 
 test('a named network, with the names that others find the kernel by', () => {
   const network = { mode: 'named', name: 'bai-singlenode-x', aliases: ['main1'] } as const;
+  expect(spec({ network }).HostConfig?.NetworkMode).toBe('bai-singlenode-x');
+  // The agent's own bridge overrides the mode, and the session's network is joined all the same.
   const made = spec({ network, alternativeBridge: 'other' });
-  expect(made.HostConfig?.NetworkMode).toBe('bai-singlenode-x');
+  expect(made.HostConfig?.NetworkMode).toBe('other');
   expect(made.NetworkingConfig).toEqual({
     EndpointsConfig: { 'bai-singlenode-x': { Aliases: ['main1'] } },
   });

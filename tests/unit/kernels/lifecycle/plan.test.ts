@@ -164,6 +164,11 @@ describe('environment', () => {
   test('names the folders that persist', () => {
     const { plan } = planned({ mounts: [folder(), folder({ name: 'b', kernelPath: '/b' })] });
     expect(plan.environment['BACKENDAI_PERSISTENT_PATHS']).toBe('/home/work/data:/b');
+    const logs = planned({
+      ...internal({ preventVfolderMounts: true }),
+      mounts: [folder(), folder({ name: '.logs', kernelPath: '/home/work/.logs' })],
+    });
+    expect(logs.plan.environment['BACKENDAI_PERSISTENT_PATHS']).toBe('/home/work/.logs');
   });
 
   test.each([
