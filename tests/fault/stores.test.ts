@@ -161,7 +161,7 @@ const uses = async (pid: number) => ({
     [
       'redis answers after three seconds',
       {
-        component: 'statistics',
+        component: 'stat',
         inject: () => {
           redisProxy.delayMs = 1500;
         },
