@@ -212,7 +212,7 @@ export class ProcessBackend implements KernelBackend {
 
   /** A note holds no labels and no ports: a kernel is known again by the record in its scratch directory. */
   async details(handle: KernelHandle): Promise<KernelDetails | null> {
-    const note = await this.#noteOf(handle);
+    const note = await this.#notes.of(handle);
     if (note === null) return null;
     return {
       scratch: note.launch === null ? dirname(note.state.work) : dirname(note.launch.config),
