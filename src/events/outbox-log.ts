@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { syncDirectory } from '../disk/whole-file.js';
 import type { OutboxEntry } from './outbox.js';
 
 const entrySchema = z.object({
@@ -179,11 +180,6 @@ export class OutboxLog {
     );
     return result;
   }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  await directory.sync().finally(() => directory.close());
 }
 
 function encodeEntry(entry: OutboxEntry): z.input<typeof entrySchema> {

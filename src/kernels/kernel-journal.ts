@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { hasCode, messageOf } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Logger } from '../core/logger.js';
+import { syncDirectory, writeWhole } from '../disk/whole-file.js';
 import type { Kernel, KernelFacts } from './kernel.js';
 import { decodeRecord, encodeRecord } from './kernel-record.js';
 
@@ -122,36 +123,7 @@ export class KernelJournal {
 
   async #write(kernelId: KernelId, text: string): Promise<void> {
     await this.#makeDirectory();
-    const temporary = join(this.directory, `${kernelId}.${randomUUID()}.tmp`);
-    try {
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, this.#path(kernelId));
-    } catch (error) {
-      await rm(temporary, { force: true }).catch(() => undefined);
-      throw error;
-    }
+    await writeWhole(this.#path(kernelId), text);
     await syncDirectory(this.directory);
-  }
-}
-
-/** Makes a creation, renaming or removal in the directory survive a crash of the machine. */
-async function syncDirectory(path: string): Promise<void> {
-  let directory;
-  try {
-    directory = await open(path, 'r');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
-    throw error;
-  }
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../core/errors.js';
 import { parseAgentId } from '../core/ids.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
+import { writeWhole } from '../disk/whole-file.js';
 import { DirectoryLock } from './directory-lock.js';
 import { StateDirectoryError } from './errors.js';
 import { stateLayout } from './state-layout.js';
@@ -59,7 +60,7 @@ export class StateDirectory {
   async generatedAgentId(position: number): Promise<AgentId> {
     const ids = await this.#readAgentIds();
     while (ids.length <= position) ids.push(`agent-${randomUUID()}`);
-    await writeAtomically(this.layout.agentIdsFile, { version: 1, ids });
+    await writeJson(this.layout.agentIdsFile, { version: 1, ids });
     return parseAgentId(ids[position] ?? '');
   }
 
@@ -82,7 +83,7 @@ export class StateDirectory {
 
   /** Lets local programs find the daemon, until `close`. */
   async publishEndpoint(endpoint: PublishedEndpoint): Promise<void> {
-    await writeAtomically(this.layout.endpointFile, { version: 1, pid: process.pid, ...endpoint });
+    await writeJson(this.layout.endpointFile, { version: 1, pid: process.pid, ...endpoint });
   }
 
   /** Withdraws the endpoint and gives the lock back. Idempotent. */
@@ -121,15 +122,6 @@ async function makePrivate(directory: string): Promise<void> {
   if ((mode & 0o077) !== 0) await chmod(directory, OWNER_ONLY);
 }
 
-/** The file has its old content or the new one, whatever happens. */
-async function writeAtomically(file: string, content: unknown): Promise<void> {
-  const temporary = `${file}.${randomUUID()}`;
-  const handle = await open(temporary, 'wx', 0o600);
-  try {
-    await handle.writeFile(`${JSON.stringify(content)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
+async function writeJson(file: string, content: unknown): Promise<void> {
+  await writeWhole(file, `${JSON.stringify(content)}\n`);
 }

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../core/ids.js';
 import { hasCode } from '../../core/errors.js';
+import { writeWhole } from '../../disk/whole-file.js';
 import type { KernelHandle } from '../backend.js';
 
 const idsSchema = z.object({
@@ -98,19 +98,5 @@ export async function readNote(directory: string): Promise<Note | null> {
 
 /** A reader sees the old note or the new one. It holds the kernel's environment, hence the mode. */
 export async function writeNote(directory: string, note: Note): Promise<void> {
-  const path = join(directory, NOTE_FILE);
-  const temporary = join(dirname(path), `.${NOTE_FILE}.${randomBytes(6).toString('hex')}`);
-  try {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      await file.writeFile(JSON.stringify(note));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await writeWhole(join(directory, NOTE_FILE), JSON.stringify(note));
 }
