@@ -6,6 +6,7 @@ import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
 import type { EventSink } from '../events/catalogue.js';
+import { ErrorReports } from '../events/error-reports.js';
 import { findOrphans } from '../kernels/orphans.js';
 import { Rounds } from '../stats/index.js';
 import type { RedisConnections } from '../stores/redis-connections.js';
@@ -43,7 +44,7 @@ function lifecycleSync({ agent, hosted, events, redis, logger, metrics }: LoopPa
   const { enabled, intervalMs } = agent.config.syncContainerLifecycles;
   if (!enabled) return [];
   const count = syncCounter(metrics, agent.id);
-  let isFailing = false;
+  const errors = new ErrorReports({ agentId: agent.id, events, logger });
   // Opens the connection, so that the first round finds one.
   redis?.client('statistics');
   const containers = redis && new RedisContainerCount(() => redis.client('statistics'));
@@ -60,14 +61,7 @@ function lifecycleSync({ agent, hosted, events, redis, logger, metrics }: LoopPa
       },
       onRound: ({ error }) => {
         count(error);
-        // Once a failure, not once a round: managers keep what they are told.
-        if (error !== null && !isFailing)
-          void events.publish(agent.id, {
-            name: 'agent_error',
-            message: `the containers cannot be compared with the kernels of the agent: ${error}`,
-            traceback: null,
-          });
-        isFailing = error !== null;
+        errors.note('the containers cannot be compared with the kernels of the agent', error);
       },
       clock: systemClock,
       logger: logger.child({ agentId: agent.id }),

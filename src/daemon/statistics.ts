@@ -8,6 +8,8 @@ import { systemClock } from '../core/clock.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
+import type { EventSink } from '../events/catalogue.js';
+import { ErrorReports } from '../events/error-reports.js';
 import type { KernelRegistry } from '../kernels/kernel-registry.js';
 import type { NodeResources } from '../resources/index.js';
 import {
@@ -32,6 +34,7 @@ interface StatisticsParts {
   readonly backend: KernelBackend;
   readonly resources: NodeResources;
   readonly measuring: Measuring;
+  readonly events: EventSink;
   /** Null: only the gauges of `/metrics`. */
   readonly redis: RedisConnections | null;
   readonly logger: Logger;
@@ -70,10 +73,15 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
   const sources = kernelSources(kernels, backend);
   const kernelParts = { kernels: sources, reader: measuring.usage, clock: systemClock };
   const rounds: Rounds[] = [];
+  const errors = new ErrorReports({ agentId: agent.id, events: parts.events, logger });
   const repeat = (name: string, scope: string, schedule: MetricSchedule, round: () => Promise<void>) => {
     if (!schedule.enabled) return;
     const { intervalMs } = schedule;
-    const onRound = roundCounter(metrics, agent.id, scope);
+    const count = roundCounter(metrics, agent.id, scope);
+    const onRound = (outcome: Parameters<typeof count>[0]) => {
+      count(outcome);
+      errors.note(`${name} cannot be taken`, outcome.error);
+    };
     rounds.push(new Rounds({ name, intervalMs, round, onRound, clock: systemClock, logger }));
   };
 

@@ -6,6 +6,7 @@ import { KeyedQueue } from '../core/keyed-queue.js';
 import type { LogFields } from '../core/logger.js';
 import type { Counter } from '../core/metrics.js';
 import { KernelCreationCancelledError, TaskGroupError } from './errors.js';
+import { ErrorReports } from '../events/error-reports.js';
 import { Kernel } from './kernel.js';
 import { LifecycleSync, type SyncReport } from './lifecycle-sync.js';
 import { createKernel } from './lifecycle/create.js';
@@ -67,6 +68,7 @@ export class KernelLifecycle {
   readonly #creations = new Map<KernelId, Creation>();
   readonly #restarts = new Map<KernelId, AbortController>();
   readonly #endings: KernelEndings;
+  readonly #errors: ErrorReports;
   /** Kernels destroyed while being created -> when; see `#wasBrokenOff`. */
   readonly #brokenOff = new Map<KernelId, number>();
   readonly #background = new Set<Promise<void>>();
@@ -81,6 +83,7 @@ export class KernelLifecycle {
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
     this.#endings = new KernelEndings(parts, this.#queue, this.#closing.signal);
+    this.#errors = new ErrorReports(parts);
     this.#creationCount = parts.metrics.counter({
       name: 'splenium_kernel_creations_total',
       help: 'Kernel creations by outcome.',
@@ -542,8 +545,12 @@ export class KernelLifecycle {
 
   #inBackground(failure: string, work: () => Promise<void>, fields: LogFields = {}): void {
     const task = work()
+      .then(() => {
+        this.#errors.note(failure, null);
+      })
       .catch((error: unknown) => {
         this.#parts.logger.error(failure, { ...fields, error: messageOf(error) });
+        this.#errors.note(failure, messageOf(error));
       })
       .finally(() => {
         this.#background.delete(task);

@@ -1,5 +1,6 @@
 import { messageOf } from '../../core/errors.js';
 import type { KernelId } from '../../core/ids.js';
+import { ErrorReports } from '../../events/error-reports.js';
 import type { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Counter } from '../../core/metrics.js';
 import type { Kernel } from '../kernel.js';
@@ -18,11 +19,13 @@ export class KernelEndings {
   /** Kernels whose end failed -> attempts so far. */
   readonly #failed = new Map<Kernel, number>();
   readonly #failures: Counter;
+  readonly #errors: ErrorReports;
 
   constructor(parts: LifecycleParts, queue: KeyedQueue<KernelId>, closing: AbortSignal) {
     this.#parts = parts;
     this.#queue = queue;
     this.#closing = closing;
+    this.#errors = new ErrorReports(parts);
     this.#failures = parts.metrics.counter({
       name: 'splenium_kernel_cleanup_failures_total',
       help: 'Attempts to end a kernel that left its container behind; each is tried again.',
@@ -58,13 +61,14 @@ export class KernelEndings {
     this.#current.set(kernel.id, kernel);
     try {
       await endKernel(this.#parts, kernel);
-      this.#failed.delete(kernel);
+      if (this.#failed.delete(kernel)) this.#errors.note(endingOf(kernel), null);
     } catch (error) {
       this.#failures.increment({ agent: this.#parts.agentId });
       this.#parts.logger.error('kernel could not be ended; it is tried again', {
         kernelId: kernel.id,
         error: messageOf(error),
       });
+      this.#errors.note(endingOf(kernel), messageOf(error));
       this.#retryLater(kernel);
       throw error;
     } finally {
@@ -83,3 +87,5 @@ export class KernelEndings {
     );
   }
 }
+
+const endingOf = ({ id }: Kernel): string => `kernel ${id} could not be ended; it is tried again`;
