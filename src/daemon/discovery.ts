@@ -44,8 +44,9 @@ export function openServiceDiscovery(parts: DiscoveryParts): { close(): Promise<
 
 /** The record by which Prometheus finds `/metrics`; there is none where `/metrics` is not served. */
 function announceRecord({ config, agentId, view, redis, logger }: DiscoveryParts): (() => Promise<void>)[] {
+  if (config.http.listen === null) return [];
   const opened = recordsOf(config, view, redis);
-  if (!opened || config.http.listen === null) return [];
+  if (!opened) return [];
   const { records, close } = opened;
   const { host, port } = config.http.announced;
   const record: ServiceRecord = {
