@@ -158,6 +158,8 @@ describe('a container that cannot be removed', () => {
     await bench.until(() => bench.events.terminations().length === 1);
     expect(await bench.leftovers()).toEqual(NOTHING);
     expect(bench.events.terminations()).toEqual(['user-requested']);
+    // Managers are told once, not with each attempt.
+    expect(bench.events.names.filter((name) => name === 'agent_error')).toHaveLength(1);
   });
 
   test('is tried again by the next destroy request at once', async () => {
