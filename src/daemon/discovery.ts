@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DaemonConfig } from '../config/index.js';
+import { within } from '../core/async.js';
 import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
@@ -80,12 +81,8 @@ function announceRecord({ config, agentId, view, redis, logger }: DiscoveryParts
     async () => {
       await Promise.all(rounds.map((round) => round.stop()));
       // Left behind it would point at nothing for minutes; what cannot be removed ends with its lifetime.
-      await Promise.race([
-        records.remove(record),
-        systemClock.sleep(REMOVAL_MS).then(() => {
-          throw new Error(`no answer within ${String(REMOVAL_MS)} ms`);
-        }),
-      ]).catch((error: unknown) => {
+      const removal = { timeoutMs: REMOVAL_MS, what: 'the removal of the service record' };
+      await within(records.remove(record), removal).catch((error: unknown) => {
         logger.warn('the service record stays until it expires', { error: messageOf(error) });
       });
       close();
