@@ -61,6 +61,17 @@ interface StreamEvent {
   };
   const named = async (name: string) => (await events()).filter((event) => event.name === name);
 
+  test('ends when it is told to: no connection to a store holds it', async () => {
+    await put('nodes/manager/i-manager', 'up');
+    const made = await prepare();
+    await made.resume();
+    expect(await made.stop()).toBe(0);
+    const clients = String(await reader.client('LIST'))
+      .trim()
+      .split('\n');
+    expect(clients).toHaveLength(1);
+  }, 90_000);
+
   test('waits for a manager, registers, beats, and tells of a kernel’s life', async () => {
     const made = await prepare();
     const started = made.resume();
