@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,6 +16,9 @@ import { eventually } from '../../support/eventually.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
 import { AgentBench, type AgentBenchOptions, NEVER } from '../agent/agent-bench.js';
 import { bundleRunner, textOf } from '../runner/runner-process.js';
+
+/** Another file of tests may run at the same time. */
+const FIRST_PORT = randomInt(10_000, 17_000);
 
 const MADE = 'localhost:5000/user/busybox:mine';
 const PATIENT = { timeoutMs: 50_000 };
@@ -52,7 +56,11 @@ await describeWithEngine('commits of kernels on a real engine', (engine) => {
 
   const open = async (options: AgentBenchOptions = {}) => {
     harness = await DockerBackendHarness.make({ engine, volume });
-    bench = await AgentBench.start(await harness.open(), { resources: THIS_MACHINE, ...options });
+    bench = await AgentBench.start(await harness.open(), {
+      resources: THIS_MACHINE,
+      firstPort: FIRST_PORT,
+      ...options,
+    });
   };
   const create = async (canonical = BUSYBOX_IMAGE): Promise<KernelCreationRequest> => {
     const usual = kernelRequest().config;
