@@ -68,6 +68,8 @@ class RandomNode {
   #backend = new FaultyBackend();
   #kernels = new AggregateKernelRegistry();
   #bench!: AgentBench;
+  /** Stays where it is when the rest is copied: kernels know where their files are. */
+  #scratchRoot = '';
   /** How often something of interest happened, so that a test can tell that it tested something. */
   readonly counts: Record<string, number> = {};
 
@@ -79,6 +81,7 @@ class RandomNode {
 
   static async start(mode: Pick<NodeResourcesOptions, 'mode' | 'agents'>, seed: number): Promise<RandomNode> {
     const node = new RandomNode(mode, seed);
+    node.#scratchRoot = await mkdtemp(join(tmpdir(), 'spl-own-scratches-'));
     await node.#open(await mkdtemp(join(tmpdir(), 'spl-own-')));
     return node;
   }
@@ -142,13 +145,14 @@ class RandomNode {
       const records = join(AgentBench.stateDirectoryOf(this.#bench.directory, agent.id), 'kernels');
       expect(await names(records)).toEqual([]);
     }
-    expect(await names(join(this.#bench.directory, 'scratches'))).toEqual([]);
+    expect(await names(this.#scratchRoot)).toEqual([]);
   }
 
   async close(): Promise<void> {
     this.#backend.faults.heal();
     await this.#bench.stop();
     await this.#bench.remove();
+    await rm(this.#scratchRoot, { recursive: true, force: true });
     await this.#runners[Symbol.asyncDispose]();
   }
 
@@ -157,7 +161,7 @@ class RandomNode {
       directory,
       clock: this.#clock,
       agentIds: AGENTS,
-      settings: { creationConcurrency: 1 + this.#random(3) },
+      settings: { creationConcurrency: 1 + this.#random(3), scratchRoot: this.#scratchRoot },
       resources: { ...this.#mode, plugins: plugins() },
     });
     this.#kernels = new AggregateKernelRegistry();
