@@ -20,6 +20,9 @@ import { linkSignals } from './linked-signal.js';
 import { RunBoard } from './run-board.js';
 import { RunnerSockets } from './sockets.js';
 
+/** How long a link waits for its first answer before it asks again. */
+const INTRODUCTION_MS = 5000;
+
 export interface RunnerLinkOptions {
   readonly kernelId: KernelId;
   readonly endpoints: { readonly replIn: string; readonly replOut: string };
@@ -66,6 +69,7 @@ export class RunnerLink {
   readonly #onEvent: (event: RunnerEvent) => void;
   readonly #closing = new AbortController();
   readonly #settled = deferred<RunnerStatus>();
+  #isSettled = false;
   readonly #sockets: RunnerSockets;
   readonly #records: RecordReader;
   readonly #board: RunBoard;
@@ -106,8 +110,7 @@ export class RunnerLink {
         this.#hear(message);
       },
     });
-    // The first request of a link: its answer tells apart what the runner does for us and what it did before.
-    this.#ask(this.#statuses, REQUEST.status, NO_PAYLOAD, {}, undefined).catch(() => undefined);
+    void this.#introduce();
   }
 
   /** Connects at once, also to a runner that is not there yet. @throws the socket's error for a malformed endpoint. */
@@ -243,6 +246,7 @@ export class RunnerLink {
         const reply = readStatus(message.payload);
         if (reply) {
           this.#board.settle(reply.pending, reply.lastExec);
+          this.#isSettled = true;
           this.#settled.resolve(reply.status);
         }
         this.#reply(this.#statuses, message);
@@ -268,6 +272,19 @@ export class RunnerLink {
       default:
         this.#logger.debug('an unknown message of the kernel runner was dropped', { type: message.type });
     }
+  }
+
+  /**
+   * The first request of a link: its answer tells apart what the runner does for us and what it did before. Asked again
+   * until it is answered, as an answer may have gone to an earlier link that was just closing.
+   */
+  async #introduce(): Promise<void> {
+    while (!this.closed && !this.#isSettled)
+      try {
+        await this.#ask(this.#statuses, REQUEST.status, NO_PAYLOAD, {}, INTRODUCTION_MS);
+      } catch (error) {
+        if (!hasCode(error, 'TIMEOUT')) return;
+      }
   }
 
   #reply(line: ReplyLine, { type, payload }: RunnerMessage): void {

@@ -1,5 +1,6 @@
-import { Push } from 'zeromq';
+import { Pull, Push } from 'zeromq';
 import { silentLogger } from '../../../src/core/logger.js';
+import { parseFrames, RESPONSE, statusPayload } from '../../../src/kernel-runner/messages.js';
 import { RunnerLink } from '../../../src/runner/index.js';
 import { bundleRunner, execute, PATIENCE_MS, query, RunnerProcess, textOf } from './runner-process.js';
 
@@ -41,6 +42,31 @@ test('waiting for a runner that never comes ends with a clear error', async () =
     error: 'timeout',
   });
   await nobody.close();
+});
+
+test('a first answer that went to an earlier link is asked for again', async () => {
+  const [requests, responses] = [new Pull(), new Push()];
+  const endpoints = ['in', 'out'].map((name) => `inproc://lost-answer-${name}`);
+  const [replIn = '', replOut = ''] = endpoints;
+  await requests.bind(replIn);
+  await responses.bind(replOut);
+  const late = RunnerLink.connect({
+    kernelId: link.kernelId,
+    endpoints: { replIn, replOut },
+    logger: silentLogger,
+  });
+  try {
+    const [first, second] = [await requests.receive(), await requests.receive()].map((frames) =>
+      parseFrames(frames),
+    );
+    expect([first?.type, second?.type]).toEqual(['status', 'status']);
+    await responses.send([RESPONSE.status, statusPayload({ started_at: 1, pending: [], last_exec: 0 })]);
+    await late.waitReady({ timeoutMs: PATIENCE_MS });
+  } finally {
+    await late.close();
+    requests.close();
+    responses.close();
+  }
 });
 
 test('closing ends everything that waits; a later call is refused', async () => {
