@@ -67,6 +67,24 @@ export class RedisSentinels {
         },
         { timeoutMs: 60_000, intervalMs: 200 },
       );
+      await this.#whenReplica(Number((before as readonly unknown[])[1]));
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  /** What it takes before that is lost: it throws it away when it follows the new master. */
+  async #whenReplica(port: number): Promise<void> {
+    const client = new Redis({ host: '127.0.0.1', port, password: this.password });
+    client.on('error', () => undefined);
+    try {
+      await eventually(
+        async () => {
+          const [role] = (await client.call('ROLE')) as readonly unknown[];
+          if (String(role) !== 'slave') throw new Error('the old master does not follow the new one yet');
+        },
+        { timeoutMs: 60_000, intervalMs: 100 },
+      );
     } finally {
       client.disconnect();
     }
