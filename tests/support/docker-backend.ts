@@ -138,31 +138,33 @@ class ContainedStub extends StubRunner {
     this.#plan = plan;
   }
 
-  override async ready(): Promise<StubFacts> {
-    const facts = await eventually(() => super.ready(), PATIENT);
-    return { ...facts, pid: await this.#hostPid(facts.pid) };
+  /** Read anew at each try: a kernel that is made again finds the facts of its first container until it writes its own. */
+  override ready(): Promise<StubFacts> {
+    return eventually(async () => {
+      const facts = await super.ready();
+      return { ...facts, pid: await this.#hostPid(facts.pid) };
+    }, PATIENT);
   }
 
   override async leaveProcess(): Promise<number> {
-    return this.#hostPid(await super.leaveProcess());
+    const inner = await super.leaveProcess();
+    return eventually(() => this.#hostPid(inner), PATIENT);
   }
 
-  /** Waits for the process as long as the container runs; of an ended one only the name is left. */
-  #hostPid(inner: number): Promise<number> {
-    return eventually(async () => {
-      const containers = await this.#engine.docker.listContainers({
-        all: true,
-        filters: { label: [`ai.backend.kernel-id=${this.#plan.kernelId}`] },
-      });
-      const running = containers.find(({ State }) => State === 'running');
-      if (running === undefined) {
-        if (containers.length > 0) throw new Error('the container does not run');
-        return inner;
-      }
-      const pid = await this.#engine.hostPid(running.Id, inner);
-      if (pid === null) throw new Error(`no process ${String(inner)} in the container`);
-      return pid;
-    }, PATIENT);
+  /** As long as the container runs; of an ended one only the name is left. */
+  async #hostPid(inner: number): Promise<number> {
+    const containers = await this.#engine.docker.listContainers({
+      all: true,
+      filters: { label: [`ai.backend.kernel-id=${this.#plan.kernelId}`] },
+    });
+    const running = containers.find(({ State }) => State === 'running');
+    if (running === undefined) {
+      if (containers.length > 0) throw new Error('the container does not run');
+      return inner;
+    }
+    const pid = await this.#engine.hostPid(running.Id, inner);
+    if (pid === null) throw new Error(`no process ${String(inner)} in the container`);
+    return pid;
   }
 }
 
