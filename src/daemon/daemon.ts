@@ -29,6 +29,7 @@ import { openMeasuring } from './statistics.js';
 import { openSurroundings } from './surroundings.js';
 import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './stores.js';
 import { StoreWait } from './store-wait.js';
+import { VolumeRoot } from './volume-root.js';
 import { AggregateKernelRegistry } from '../kernels/aggregate-kernel-registry.js';
 import { StartGate } from '../kernels/lifecycle/start-gate.js';
 import type { PrometheusMetrics } from '../observe/index.js';
@@ -130,6 +131,8 @@ export class Daemon {
     );
     if (warnings.length > options.loaded.warnings.length)
       logger.warn('shared configuration', { warnings: formatProblems(warnings) });
+    const volumeRoot = new VolumeRoot({ view: nodeView, cwd: options.cwd });
+    await wait.until('the directory of volumes', () => volumeRoot.check());
     await createDirectories(config);
 
     const operator = await operatorPublicKey(

@@ -1,4 +1,5 @@
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { silentLogger } from '../../../src/core/logger.js';
 import { EtcdStore } from '../../../src/stores/etcd-store.js';
 import { TestDaemon } from '../../support/daemon.js';
@@ -67,6 +68,44 @@ const PATIENT = { timeoutMs: 60_000, intervalMs: 50 };
       }, PATIENT);
       const reports = made.log.split('\n').filter((line) => line.includes('waiting for a store'));
       expect(reports.length).toBeLessThanOrEqual(6);
+    } finally {
+      await store.close();
+      await Promise.all([etcd.stop(), redis.stop()]);
+    }
+  }, 150_000);
+
+  test('waits for the directory of volumes that etcd names, in the scope of the node, and then serves', async () => {
+    const etcd = await EtcdServer.start();
+    const redis = await RedisServer.start();
+    const store = new EtcdStore({ endpoints: [etcd.endpoint], logger: silentLogger });
+    try {
+      const { made, httpUrl } = await prepare(etcd.port);
+      const file = join(made.directory, 'agent.toml');
+      const missing = join(made.directory, 'vfroot');
+      const values = {
+        'config/redis/addr': `127.0.0.1:${String(redis.port)}`,
+        'nodes/manager/i-manager': 'up',
+        'volumes/_mount': made.directory,
+        'volumes/_fsprefix': 'no/such/directory',
+        'nodes/agents/i-one/volumes/_mount': file,
+      };
+      await store.write(
+        Object.entries(values).map(([key, value]) => ({ type: 'put', key: `/sorna/local/${key}`, value })),
+      );
+      const started = made.resume();
+      const says = (message: string) =>
+        eventually(async () => {
+          expect((await startCheck(httpUrl)).message).toContain(message);
+        }, PATIENT);
+      await says(
+        `the directory of volumes: volumes/_mount of the store is ${file}, which is no directory of this machine`,
+      );
+      // The older name wins, as with the original.
+      await store.write([{ type: 'put', key: '/sorna/local/volumes/mount', value: missing }]);
+      await says(`volumes/mount of the store is ${missing}`);
+      await mkdir(missing);
+      await started;
+      expect(await made.stop()).toBe(0);
     } finally {
       await store.close();
       await Promise.all([etcd.stop(), redis.stop()]);

@@ -121,6 +121,11 @@ export class SmallManager {
     return new Redis({ port: this.#redis.port, db });
   }
 
+  /** The etcd of the agents. The caller closes it. */
+  keyValueStore(): EtcdStore {
+    return new EtcdStore({ endpoints: [this.#etcd.endpoint], logger: silentLogger });
+  }
+
   client(agentId: string): AgentClient {
     const client = this.#clients.get(agentId);
     if (!client) throw new Error(`agent ${agentId} is not connected`);
