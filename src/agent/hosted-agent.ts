@@ -9,7 +9,7 @@ import type { EventSink } from '../events/catalogue.js';
 import { KernelJournal } from '../kernels/kernel-journal.js';
 import { KernelLifecycle } from '../kernels/kernel-lifecycle.js';
 import { KernelRegistry } from '../kernels/kernel-registry.js';
-import type { SyncReport } from '../kernels/lifecycle-sync.js';
+import type { SyncReport } from '../kernels/lifecycle/backend-sync.js';
 import type { KernelLogs, LifecycleSettings } from '../kernels/lifecycle/parts.js';
 import { SocketRelays } from '../kernels/lifecycle/socket-relays.js';
 import type { StartGate } from '../kernels/lifecycle/start-gate.js';

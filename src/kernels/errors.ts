@@ -85,3 +85,16 @@ export class TaskGroupError extends SpleniumError {
     this.errors = errors;
   }
 }
+
+/**
+ * What all of several pieces of work have brought.
+ * @throws the error of the one that failed, or TaskGroupError when several did.
+ */
+export function valuesOf<T>(outcomes: readonly PromiseSettledResult<T>[], message: string): readonly T[] {
+  const errors = outcomes.flatMap((outcome) =>
+    outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
+  );
+  if (errors.length > 1) throw new TaskGroupError(message, errors);
+  if (errors.length === 1) throw errors[0];
+  return outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+}

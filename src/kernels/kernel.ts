@@ -23,6 +23,14 @@ export interface KernelTermination {
   readonly announced: boolean;
 }
 
+/** What one of those who end a kernel says of its end; see `Kernel.terminate`. */
+export interface TerminationWish {
+  readonly reason: string;
+  /** Without it: as others have asked, else the event is sent. */
+  readonly suppressEvents?: boolean;
+  readonly exitCode?: number | null;
+}
+
 /** Everything that is known of a kernel and survives this process, see `kernel-record`. Never changed in place. */
 export interface KernelFacts {
   readonly agentId: AgentId;
@@ -172,12 +180,7 @@ export class Kernel {
    * Marks the kernel as ending. The first reason stays; whether the event is sent is up to those who say so, and one
    * who wants it is enough; an exit status is kept once known.
    */
-  terminate(wish: {
-    readonly reason: string;
-    /** Without it: as others have asked, else the event is sent. */
-    readonly suppressEvents?: boolean;
-    readonly exitCode?: number | null;
-  }): void {
+  terminate(wish: TerminationWish): void {
     const { reason, suppressEvents, exitCode = null } = wish;
     const first = this.#facts.termination;
     this.#set({

@@ -1,7 +1,8 @@
-import { isSpleniumError, messageOf } from '../../core/errors.js';
+import { isSpleniumError, messageOf, RuntimeError } from '../../core/errors.js';
 import { KernelCreationCancelledError, KernelCreationError, KernelStartupError } from '../errors.js';
-import type { Kernel } from '../kernel.js';
 import type { CreationStep } from '../kernel-state.js';
+import type { LifecycleParts } from './parts.js';
+import type { CreationProgress } from './progress.js';
 
 /** Why a creation or restart is broken off from outside; becomes the reason of its abort signal. */
 export type Interruption =
@@ -20,6 +21,11 @@ export function interruptionError(interruption: Interruption): KernelCreationCan
   }
 }
 
+/** @throws RuntimeError once the agent stops. */
+export function refuseWhenClosing({ agentId }: Pick<LifecycleParts, 'agentId'>, closing: AbortSignal): void {
+  if (closing.aborted) throw new RuntimeError(`agent ${agentId} is shutting down and takes no new kernels`);
+}
+
 /** The reason in `kernel_terminated` for a creation that failed at this step (spec/kernel-lifecycle.md 2.16, 2.17). */
 export function failureReason(step: CreationStep): 'failed-to-start' | 'failed-to-create' {
   return step === 'waiting-for-runner' ? 'failed-to-start' : 'failed-to-create';
@@ -27,9 +33,11 @@ export function failureReason(step: CreationStep): 'failed-to-start' | 'failed-t
 
 /**
  * What the caller is told, in the words of spec/rpc-functions.md 3.7.1. Errors that a manager knows by name, such as
- * those of resources and images, pass as they are; so does the caller's own cancellation.
+ * those of resources and images, pass as they are; so does the caller's own cancellation. Why a creation was broken
+ * off says more than what failed in it after that.
  */
-export function creationFailure(kernel: Kernel, step: CreationStep, error: unknown): unknown {
+export function creationFailure({ kernel, step, signal }: CreationProgress, failure: unknown): unknown {
+  const error: unknown = signal.aborted ? signal.reason : failure;
   if (isSpleniumError(error, 'CANCELLED')) return error;
   const container = `k:${kernel.id}, container:${kernel.containerId ?? 'none'}`;
   const options = { cause: error, details: { kernelId: kernel.id, step } };

@@ -1,31 +1,64 @@
 import type { Kernel } from '../kernel.js';
 import type { CreationStep } from '../kernel-state.js';
 import type { LifecycleParts } from './parts.js';
-import type { PartStep, StepWatch } from './step-watch.js';
+import { type PartStep, StepWatch } from './step-watch.js';
 
-/** How far one creation or restart has come; remembers the step after the kernel's state has moved on to its end. */
+/**
+ * How far one creation or restart has come, and the means to break it off. It remembers the step after the kernel's
+ * state has moved on to its end.
+ */
 export class CreationProgress {
   readonly kernel: Kernel;
-  /** Aborts with the reason for which the creation is broken off. */
-  readonly signal: AbortSignal;
   /** The manager may have heard of the kernel: from here on its end is announced. */
-  announced = false;
+  announced: boolean;
   #step: CreationStep = 'accepted';
   #watch: StepWatch | null = null;
+  readonly #abort = new AbortController();
 
-  constructor(kernel: Kernel, signal: AbortSignal) {
+  private constructor(kernel: Kernel, announced: boolean) {
     this.kernel = kernel;
-    this.signal = signal;
+    this.announced = announced;
+  }
+
+  static ofCreation(kernel: Kernel): CreationProgress {
+    return new CreationProgress(kernel, false);
+  }
+
+  static ofRestart(kernel: Kernel): CreationProgress {
+    return new CreationProgress(kernel, true);
   }
 
   get step(): CreationStep {
     return this.#step;
   }
 
-  /** Measures every step from here on, beginning with the current one, until the watch ends. */
-  measure(watch: StepWatch): void {
+  /** Aborts with the reason for which the creation is broken off. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get isBrokenOff(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  /** The first reason stays. */
+  breakOff(reason: Error): void {
+    this.#abort.abort(reason);
+  }
+
+  /** Does the work and measures every step that it enters, beginning with the current one. */
+  async measured<T>(
+    parts: Pick<LifecycleParts, 'agentId' | 'metrics' | 'clock'>,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const watch = new StepWatch(parts);
     this.#watch = watch;
     watch.enter(this.#step);
+    try {
+      return await work();
+    } finally {
+      watch.end();
+    }
   }
 
   /** @throws the signal's reason when the creation was broken off. */

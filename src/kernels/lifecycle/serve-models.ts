@@ -1,15 +1,15 @@
 import { messageOf } from '../../core/errors.js';
 import type { Kernel } from '../kernel.js';
 import type { Model } from '../models/definition.js';
+import type { KernelEndings } from './endings.js';
 import type { LifecycleParts } from './parts.js';
 import { MAIN_ROLES } from './service-ports.js';
 
 interface ModelServicesParts {
   readonly parts: LifecycleParts;
-  /** Ends a kernel in the background. */
-  readonly endKernel: (kernel: Kernel, reason: string) => void;
-  /** Breaks off what is waited for. */
-  readonly signal: AbortSignal;
+  readonly endings: KernelEndings;
+  /** Aborts when the agent stops: then nothing is waited for any more. */
+  readonly closing: AbortSignal;
 }
 
 /**
@@ -50,13 +50,13 @@ export class ModelServices {
       if (kernel.state.name === 'running' && !kernel.facts.modelsAnswered) this.start(kernel);
   }
 
-  /** Resolves when nothing is waited for; the signal must have fired. */
+  /** Resolves when nothing is waited for; the agent must be closing. */
   async close(): Promise<void> {
     await Promise.all(this.#tasks);
   }
 
   async #serve(kernel: Kernel, runner: NonNullable<LifecycleParts['models']>): Promise<void> {
-    const { parts, signal, endKernel } = this.#options;
+    const { parts, closing, endings } = this.#options;
     const { handle } = kernel;
     const logger = parts.logger.child({ kernelId: kernel.id });
     const startable = kernel.models.filter(({ name, service }) => {
@@ -65,16 +65,16 @@ export class ModelServices {
       return false;
     });
     const outcomes = await Promise.all(
-      startable.map(async (model) => ({ model, ...(await runner.startModel(kernel.id, model, signal)) })),
+      startable.map(async (model) => ({ model, ...(await runner.startModel(kernel.id, model, closing)) })),
     );
     // What became of the kernel meanwhile says more than a runner that was not asked to the end.
-    const isOver = () => signal.aborted || kernel.state.name !== 'running' || kernel.handle !== handle;
+    const isOver = () => closing.aborted || kernel.state.name !== 'running' || kernel.handle !== handle;
     if (isOver()) return;
     const failed = outcomes.filter(({ status }) => status === 'failed');
     for (const { model, error } of failed)
       logger.error('a model service did not start', { model: model.name, error: error ?? 'unknown' });
     if (failed.length > 0 && parts.settings.managerVersion === '26.9') {
-      endKernel(kernel, 'failed-to-start');
+      endings.begin(kernel, { reason: 'failed-to-start' }, 'cannot end a kernel without its model');
       return;
     }
     for (const { model } of failed) await this.#announce(kernel, model);

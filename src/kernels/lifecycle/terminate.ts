@@ -173,6 +173,9 @@ async function scratchRootOf({ backend }: LifecycleParts, handle: KernelHandle):
   return scratch !== null && basename(scratch) === handle.kernelId ? dirname(scratch) : null;
 }
 
+/** The reason in `kernel_terminated` for a kernel that is not here (spec/kernel-lifecycle.md 3.1). */
+export const ALREADY_TERMINATED = 'already-terminated';
+
 /** Names the end of a container that no kernel owns; see `EventSink.publish`. */
 export const strayOccurrence = ({ kernelId, containerId }: KernelHandle): string =>
   `kernel_terminated:${kernelId}:${containerId}`;

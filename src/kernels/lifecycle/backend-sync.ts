@@ -1,13 +1,15 @@
-import type { KernelHandle, KernelProcessState } from '../backends/backend.js';
-import { mapBounded, within } from '../core/async.js';
-import { messageOf } from '../core/errors.js';
-import type { ContainerId, KernelId } from '../core/ids.js';
-import type { KeyedQueue } from '../core/keyed-queue.js';
-import type { LogFields } from '../core/logger.js';
-import type { Kernel } from './kernel.js';
-import type { LifecycleParts } from './lifecycle/parts.js';
-import { announceTermination, removeStray, strayOccurrence } from './lifecycle/terminate.js';
-import { TIME_LIMITS } from './lifecycle/time-limits.js';
+import type { KernelHandle, KernelProcessState } from '../../backends/backend.js';
+import { mapBounded, within } from '../../core/async.js';
+import { messageOf } from '../../core/errors.js';
+import type { ContainerId, KernelId } from '../../core/ids.js';
+import type { KeyedQueue } from '../../core/keyed-queue.js';
+import type { Kernel } from '../kernel.js';
+import type { BackgroundWork } from './background-work.js';
+import type { CreationBoard } from './creation-board.js';
+import type { KernelEndings } from './endings.js';
+import type { LifecycleParts } from './parts.js';
+import { announceTermination, removeStray, strayOccurrence } from './terminate.js';
+import { TIME_LIMITS } from './time-limits.js';
 
 /** What a comparison finds wrong with one kernel. */
 export interface SyncVerdict {
@@ -46,14 +48,12 @@ export interface SyncReport {
 /** What one round has seen of containers; null: the backend could not say. */
 type SeenStates = Map<ContainerId, KernelProcessState | null>;
 
-interface LifecycleSyncParts {
+interface BackendSyncParts {
   readonly parts: LifecycleParts;
   readonly queue: KeyedQueue<KernelId>;
-  /** Also true for a kernel that is registered. */
-  readonly isCreating: (kernelId: KernelId) => boolean;
-  /** Ends a running kernel whose container is not there any more, in the background. */
-  readonly endKernel: (kernel: Kernel, verdict: SyncVerdict) => void;
-  readonly inBackground: (failure: string, work: () => Promise<void>, fields: LogFields) => void;
+  readonly creations: CreationBoard;
+  readonly endings: KernelEndings;
+  readonly background: BackgroundWork;
 }
 
 const INSPECTIONS_AT_ONCE = 4;
@@ -63,12 +63,12 @@ const INSPECTIONS_AT_ONCE = 4;
  * the backend, for what no report tells. Kernels that are being created, restarted or ended are left alone, and what
  * was seen is looked at again in the kernel's own queue before anything is ended.
  */
-export class LifecycleSync {
-  readonly #sync: LifecycleSyncParts;
+export class BackendSync {
+  readonly #sync: BackendSyncParts;
   /** Strays whose end is under way. */
   readonly #ending = new Set<KernelId>();
 
-  constructor(sync: LifecycleSyncParts) {
+  constructor(sync: BackendSyncParts) {
     this.#sync = sync;
   }
 
@@ -88,7 +88,7 @@ export class LifecycleSync {
   }
 
   async #endLostKernels(seen: SeenStates): Promise<SyncReport['ended']> {
-    const { parts, endKernel } = this.#sync;
+    const { parts, endings } = this.#sync;
     const ended: SyncReport['ended'][number][] = [];
     const running = [...parts.registry].filter(isSettled);
     await mapBounded(running, INSPECTIONS_AT_ONCE, async (kernel) => {
@@ -98,17 +98,17 @@ export class LifecycleSync {
       // The question took time: the kernel may have ended or have a new container by now.
       if (!verdict || kernel.handle !== handle || !isSettled(kernel)) return;
       if (parts.registry.find(kernel.id) !== kernel) return;
-      endKernel(kernel, verdict);
+      endings.begin(kernel, verdict, 'cannot end a kernel whose container is gone');
       ended.push({ kernelId: kernel.id, reason: verdict.reason });
     });
     return ended;
   }
 
   async #endStrays(handles: readonly KernelHandle[], seen: SeenStates): Promise<SyncReport['ended']> {
-    const { parts, queue, isCreating, inBackground } = this.#sync;
+    const { parts, queue, creations, background } = this.#sync;
     const strays = new Map<KernelId, KernelHandle[]>();
     for (const handle of handles)
-      if (!isCreating(handle.kernelId) && !this.#ending.has(handle.kernelId))
+      if (!creations.isCreating(handle.kernelId) && !this.#ending.has(handle.kernelId))
         strays.set(handle.kernelId, [...(strays.get(handle.kernelId) ?? []), handle]);
     const ended: SyncReport['ended'][number][] = [];
     for (const [kernelId, own] of strays) {
@@ -116,7 +116,7 @@ export class LifecycleSync {
       // One with a record could not be taken over at the start; its record is kept for whoever repairs that.
       if (!verdict || (await parts.journal.has(kernelId))) continue;
       this.#ending.add(kernelId);
-      inBackground(
+      background.begin(
         'cannot end an own container that no kernel owns',
         () =>
           queue
@@ -133,12 +133,12 @@ export class LifecycleSync {
 
   /** What is still there of a kernel that is not registered, looked at again. For work in the kernel's queue. */
   async endStray(kernelId: KernelId, own: readonly KernelHandle[]): Promise<void> {
-    const { parts, isCreating } = this.#sync;
+    const { parts, creations } = this.#sync;
     // Its kernel may have been ending while the list was made, or be asked for anew.
-    if (isCreating(kernelId)) return;
+    if (creations.isCreating(kernelId)) return;
     const verdict = await this.#judge(own);
     const [first] = own;
-    if (!verdict || !first || isCreating(kernelId)) return;
+    if (!verdict || !first || creations.isCreating(kernelId)) return;
     parts.logger.warn('an own container belongs to no kernel of this agent; it is removed', {
       kernelId,
       reason: verdict.reason,

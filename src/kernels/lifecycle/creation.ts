@@ -12,22 +12,13 @@ export class Creation {
   readonly kernel: Kernel;
   readonly progress: CreationProgress;
   /** Work has begun: from here on the creation itself cleans up after a failure. */
-  started = false;
-  readonly #abort = new AbortController();
+  hasBegun = false;
   readonly #outcome: Deferred<KernelCreationResult> = deferred();
   #waiters = 0;
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
-    this.progress = new CreationProgress(kernel, this.#abort.signal);
-  }
-
-  get isBrokenOff(): boolean {
-    return this.#abort.signal.aborted;
-  }
-
-  breakOff(reason: Error): void {
-    this.#abort.abort(reason);
+    this.progress = CreationProgress.ofCreation(kernel);
   }
 
   succeed(result: KernelCreationResult): void {
@@ -48,7 +39,7 @@ export class Creation {
       const onAbort = () => {
         this.#waiters -= 1;
         const error = new CancelledError(`creation of kernel ${this.kernel.id} cancelled`);
-        if (this.#waiters === 0) this.breakOff(error);
+        if (this.#waiters === 0) this.progress.breakOff(error);
         else reject(error);
       };
       // One of its own: a call may wait for more kernels than a signal bears listeners without a warning.
