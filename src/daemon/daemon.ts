@@ -19,6 +19,7 @@ import { openBackend, refuseUnbuiltBackend } from './backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './keys.js';
 import { openSessionNetworks } from './networks.js';
 import { createNodeResources } from './resources.js';
+import { startCapacityScan } from './capacity-scan.js';
 import { type HealthSources, nodeHealth, openHttpServer } from './health.js';
 import { identifyNode } from './identity.js';
 import { openContainerEndpoints, openSnapshotSocket } from './local.js';
@@ -152,6 +153,8 @@ export class Daemon {
       await waitForManager(nodeView, { signal, logger, wait });
     const resources = await createNodeResources({ ...options, config, dummy, agents });
     parts.defer('resources', () => resources.close());
+    const capacity = startCapacityScan({ resources, clock: systemClock, logger });
+    parts.defer('re-scan of devices', () => capacity.stop());
     const networks = await openSessionNetworks({ ...options, config });
     parts.defer('network plugins', () => networks.close(logger));
     const backend = await openBackend({

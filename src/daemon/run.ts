@@ -48,7 +48,8 @@ export async function runDaemon(run: DaemonRun): Promise<void> {
     format: config.logging.format,
     sink: { write: (line) => void process.stderr.write(line) },
   });
-  reload = () => void reloadConfig({ started: loaded, load, logger });
+  let resources: Daemon['resources'] | null = null;
+  reload = () => void reloadConfig({ started: loaded, load, resources, logger });
   process.on('unhandledRejection', (reason) => {
     // A defect of ours: kernels of other callers must not pay for it.
     logger.error('unhandled rejection', { error: messageOf(reason) });
@@ -78,6 +79,7 @@ export async function runDaemon(run: DaemonRun): Promise<void> {
     });
     return;
   }
+  resources = daemon.resources;
   const removePidFile = await pidFileOf(config.pidFile, daemon);
   run.out(`ready: ${daemon.endpoint} agents ${daemon.agentIds.join(' ')}`);
   if (!run.signal.aborted)

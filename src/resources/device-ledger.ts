@@ -26,7 +26,7 @@ import {
  * methods are synchronous and all-or-nothing, so nothing can come between a decision and its booking.
  */
 export class DeviceLedger {
-  readonly #options: DeviceLedgerOptions;
+  #options: DeviceLedgerOptions;
   readonly #bookings = new Map<KernelId, Booking>();
   #settlement: Settlement;
 
@@ -172,6 +172,21 @@ export class DeviceLedger {
   /** What is found on the machine now. Bookings stay; devices in use that are gone stay until they are released. */
   setDevices(found: ReadonlyMap<string, readonly Device[]>): void {
     this.#settle(found);
+  }
+
+  /**
+   * What is kept from kernels from now on; what they have stays theirs.
+   * @throws InvalidResourceConfig when the devices cannot be shared so: then everything stays as it was.
+   */
+  setSystem(system: SlotAmounts): void {
+    const before = this.#options;
+    this.#options = { ...before, system };
+    try {
+      this.#settle(this.#present());
+    } catch (error) {
+      this.#options = before;
+      throw error;
+    }
   }
 
   /**

@@ -33,8 +33,14 @@ export {
   writeResourceText,
 } from './kernel-resource-spec.js';
 export type { MountEntry } from './mount-text.js';
-export { type ManualShare, NodeResources, type NodeResourcesOptions } from './node-resources.js';
+export {
+  type ManualShare,
+  NodeResources,
+  type NodeResourcesOptions,
+  type ReservedAmounts,
+} from './node-resources.js';
 export type { AllocationMode } from './partition/modes.js';
+export type { PluginMeasures } from './plugin-readings.js';
 export { formatBinarySize, parseBinarySize, parseFiniteBinarySize } from './quantity/binary-size.js';
 export { ResourceSlot } from './quantity/resource-slot.js';
 export type { SlotType } from './quantity/slot-name.js';

@@ -15,6 +15,7 @@ import type {
 import { admitPlugins, requireUsableDevices } from './devices/plugin-rules.js';
 import { InvalidResourceConfig } from './errors.js';
 import type { AllocationMode, SlotAmounts } from './partition/modes.js';
+import { type PluginMeasures, PluginReadings, type PluginTimeouts } from './plugin-readings.js';
 import { Decimal, parseDecimal, positionalText, ZERO } from './quantity/decimal.js';
 import { ResourceSlot } from './quantity/resource-slot.js';
 
@@ -25,16 +26,21 @@ export interface NodeResourcesOptions {
   readonly agents: readonly { readonly id: AgentId; readonly manual?: ManualShare | undefined }[];
   readonly mode: AllocationMode;
   /** Kept from kernels; in manual mode the agents' own amounts say it all. */
-  readonly reserved: {
-    readonly cpu: number;
-    readonly memBytes: number | bigint;
-    readonly diskBytes?: number | bigint;
-  };
+  readonly reserved: ReservedAmounts;
   readonly memoryAlignBytes: number | bigint;
   /** Device names. Ones that are missing come last. */
   readonly allocationOrder: readonly string[];
   readonly affinityPolicy: AffinityPolicy;
   readonly logger: Logger;
+  /** How long answers of plugins are waited for once they take part. Default: `PLUGIN_TIMEOUTS`. */
+  readonly pluginTimeouts?: PluginTimeouts;
+}
+
+/** What the machine keeps for itself: cores and bytes. */
+export interface ReservedAmounts {
+  readonly cpu: number;
+  readonly memBytes: number | bigint;
+  readonly diskBytes?: number | bigint;
 }
 
 /** One agent's part in manual mode: `cpu`, `mem` and every accelerator slot, by amount or by device ids. */
@@ -54,6 +60,9 @@ export class NodeResources {
   readonly #ledger: DeviceLedger;
   readonly #agents: ReadonlyMap<string, AgentResources>;
   readonly #logger: Logger;
+  readonly #readings: PluginReadings;
+  /** What was found last and cannot be shared: said once, not with every re-scan. */
+  #refused: string | null = null;
   #found: ReadonlyMap<string, readonly Device[]>;
   #rescan: Promise<boolean> | undefined;
   #closing: Promise<void> | undefined;
@@ -67,6 +76,7 @@ export class NodeResources {
     this.#plugins = plugins;
     this.#found = found;
     this.#logger = logger;
+    this.#readings = new PluginReadings({ plugins, logger, timeouts: options.pluginTimeouts });
     this.#ledger = new DeviceLedger(
       {
         plugins,
@@ -135,18 +145,8 @@ export class NodeResources {
   }
 
   /** Device name -> health; families without such knowledge are left out (spec/config-and-resources.md 6.7). */
-  async hardwareInfo(): Promise<Record<string, HardwareInfo>> {
-    const answers = await Promise.all(
-      [...this.#plugins].map(async ([name, plugin]): Promise<[string, HardwareInfo][]> => {
-        if (!plugin.hardwareInfo) return [];
-        try {
-          return [[name, await plugin.hardwareInfo()]];
-        } catch (error) {
-          return [[name, { status: 'unavailable', statusInfo: messageOf(error), metadata: {} }]];
-        }
-      }),
-    );
-    return Object.fromEntries(answers.flat());
+  hardwareInfo(): Promise<Record<string, HardwareInfo>> {
+    return this.#readings.hardwareInfo();
   }
 
   /** Device id -> how much of each CUDA device the agent's kernels have, decimal texts (RPC `scan_gpu_alloc_map`). */
@@ -158,21 +158,23 @@ export class NodeResources {
     return Object.fromEntries([...amounts].map(([id, amount]) => [id, positionalText(amount)]));
   }
 
+  /** What all plugins measure on the whole node, for `measuresOf`. */
+  measure(): Promise<readonly PluginMeasures[]> {
+    return this.#readings.measures();
+  }
+
+  /** What of the measures is the agent's (spec 3.4). */
+  measuresOf(agentId: AgentId, measured: readonly PluginMeasures[]): readonly DeviceMeasure[] {
+    const agent = this.forAgent(agentId);
+    return measured.flatMap(({ plugin, measures }) => {
+      const factor = agent.scalingFactor(plugin.slots()[0]?.slotName ?? '');
+      return measures.map((measure) => scaled(measure, factor));
+    });
+  }
+
   /** Measures of all plugins, as far as they are the agent's (spec 3.4). A plugin that fails has none. */
   async measures(agentId: AgentId): Promise<readonly DeviceMeasure[]> {
-    const agent = this.forAgent(agentId);
-    const measured = await Promise.all(
-      [...this.#plugins].map(async ([name, plugin]) => {
-        try {
-          const factor = agent.scalingFactor(plugin.slots()[0]?.slotName ?? '');
-          return ((await plugin.measure?.()) ?? []).map((measure) => scaled(measure, factor));
-        } catch (error) {
-          this.#logger.warn('device measures failed', { plugin: name, error: messageOf(error) });
-          return [];
-        }
-      }),
-    );
-    return measured.flat();
+    return this.measuresOf(agentId, await this.measure());
   }
 
   /** For the manager's catalogue of slots: what each is called and how it is shown. */
@@ -199,6 +201,14 @@ export class NodeResources {
       this.#rescan = undefined;
     });
     return this.#rescan;
+  }
+
+  /**
+   * What is kept from kernels from now on; what they have stays theirs. In manual mode the agents' own amounts say it all.
+   * @throws InvalidResourceConfig when the devices cannot be shared so: then everything stays as it was.
+   */
+  reserve(reserved: ReservedAmounts): void {
+    this.#ledger.setSystem(systemReserve(reserved));
   }
 
   /** Keys of the plugins that take part. */
@@ -245,23 +255,18 @@ export class NodeResources {
   }
 
   async #lookAgain(): Promise<boolean> {
-    const found = new Map<string, readonly Device[]>();
-    for (const [name, plugin] of this.#plugins)
-      try {
-        const devices = await plugin.discover();
-        requireUsableDevices(plugin, devices);
-        found.set(name, devices);
-      } catch (error) {
-        this.#logger.warn('device re-scan failed', { plugin: name, error: messageOf(error) });
-        found.set(name, this.#found.get(name) ?? []);
-      }
-    if (fingerprint(found) === fingerprint(this.#found)) return false;
+    const found = await this.#readings.devices(this.#found);
+    const looks = fingerprint(found);
+    if (looks === fingerprint(this.#found)) this.#refused = null;
+    if (looks === fingerprint(this.#found) || looks === this.#refused) return false;
     try {
       this.#ledger.setDevices(found);
     } catch (error) {
+      this.#refused = looks;
       this.#logger.error('devices changed, but cannot be shared as configured', { error: messageOf(error) });
       return false;
     }
+    this.#refused = null;
     this.#found = found;
     const counts = Object.fromEntries([...found].map(([name, devices]) => [name, devices.length]));
     this.#logger.info('devices changed', { counts });
@@ -272,7 +277,7 @@ export class NodeResources {
 const fingerprint = (found: ReadonlyMap<string, readonly Device[]>): string =>
   JSON.stringify([...found], (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
 
-function systemReserve({ cpu, memBytes, diskBytes }: NodeResourcesOptions['reserved']): SlotAmounts {
+function systemReserve({ cpu, memBytes, diskBytes }: ReservedAmounts): SlotAmounts {
   return new Map([
     ['cpu', new Decimal(cpu)],
     ['mem', new Decimal(String(memBytes))],

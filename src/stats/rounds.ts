@@ -5,6 +5,8 @@ import type { Logger } from '../core/logger.js';
 interface RoundsParts {
   readonly name: string;
   readonly intervalMs: number;
+  /** Before the first round. Default: half a second, or the interval where that is shorter. */
+  readonly firstPauseMs?: number;
   readonly round: () => Promise<void>;
   /** Hears of each round: the name of its error, and how long it took. */
   readonly onRound?: (outcome: { readonly error: string | null; readonly durationMs: number }) => void;
@@ -38,8 +40,8 @@ export class Rounds {
   }
 
   async #run(): Promise<void> {
-    const { clock, intervalMs } = this.#parts;
-    let dueMs = clock.monotonicMs() + Math.min(FIRST_PAUSE_MS, intervalMs);
+    const { clock, intervalMs, firstPauseMs = Math.min(FIRST_PAUSE_MS, intervalMs) } = this.#parts;
+    let dueMs = clock.monotonicMs() + firstPauseMs;
     for (;;) {
       try {
         await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), this.#stop.signal);

@@ -64,7 +64,7 @@ test('a pid file that cannot be written keeps it from starting: 1, and nothing i
   await expect(stat(join(daemon.stateDirectory, 'endpoint.json'))).rejects.toMatchObject({ code: 'ENOENT' });
 }, 120_000);
 
-test('SIGHUP reads the file again: the log level changes, the rest waits, a bad file changes nothing', async () => {
+test('SIGHUP reads the file again: log level and reserve change, the rest waits, a bad file changes nothing', async () => {
   daemon = await TestDaemon.prepare(single);
   await appendFile(daemon.configPath, '\n[logging]\nlevel = "INFO"\n');
   await daemon.resume();
@@ -84,9 +84,16 @@ test('SIGHUP reads the file again: the log level changes, the rest waits, a bad 
 
   await writeFile(
     running.configPath,
-    good.replace('"INFO"', '"DEBUG"').replace('reserved-mem = "64M"', 'reserved-mem = "65M"'),
+    good
+      .replace('"INFO"', '"DEBUG"')
+      .replace('reserved-mem = "64M"', 'reserved-mem = "96M"\nmemory-align-size = "32M"'),
   );
-  await hangUp(/configuration reloaded.*DEBUG.*resource\.reserved-mem/s);
+  await hangUp(
+    /configuration reloaded.*DEBUG.*taken=\["resource\.reserved-mem","logging\.level"\] waitingForRestart=\["resource\.memory-align-size"\]/s,
+  );
+
+  await writeFile(running.configPath, good.replace('reserved-mem = "64M"', 'reserved-mem = "1000T"'));
+  await hangUp(/configuration not reloaded: everything stays as it is.*Slot mem reserved/s);
 
   await writeFile(running.configPath, good.replace('"INFO"', '"ERROR"'));
   process.kill(running.pid, 'SIGHUP');

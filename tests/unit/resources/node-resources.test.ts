@@ -1,11 +1,15 @@
+import { jest } from '@jest/globals';
+import { deferred } from '../../../src/core/async.js';
 import type { KernelResources } from '../../../src/kernels/lifecycle/parts.js';
 import {
   type Allocation,
   CpuPlugin,
   type DevicePlugin,
   MemoryPlugin,
+  MockPlugin,
   type NodeResources,
 } from '../../../src/resources/index.js';
+import { eventually } from '../../support/eventually.js';
 import { failureOf } from './amounts.js';
 import {
   A,
@@ -408,6 +412,67 @@ describe('re-scan', () => {
     expect(await node.rescan()).toBe(false);
     expect(logger.lines).toContainEqual(expect.objectContaining({ message: 'device re-scan failed' }));
     expect(node.forAgent(A).availableSlots()['cuda.device']).toBe('1');
+  });
+
+  test('a failure is said once, and that the plugin works again', async () => {
+    const logger = recordingLogger();
+    const cuda = wholeGpus(gpus(1));
+    const node = await createNode([A], { plugins: [...INTRINSIC, cuda], logger });
+    cuda.setDevices([{ deviceId: 'a:b' }]);
+    for (let round = 0; round < 3; round += 1) await node.rescan();
+    cuda.setDevices(gpus(2));
+    expect(await node.rescan()).toBe(true);
+    expect(logger.lines.map(({ message }) => message)).toEqual([
+      'device re-scan failed',
+      'a device plugin works again',
+      'devices changed',
+    ]);
+  });
+
+  test('a plugin that hangs counts with what it found last, and the others are looked at', async () => {
+    const cuda = wholeGpus(gpus(1));
+    const rocm = new MockPlugin({
+      key: 'rocm',
+      slots: [{ slotName: 'rocm.device' }],
+      allocation: { kind: 'discrete' },
+      devices: gpus(1),
+    });
+    const node = await createNode([A], {
+      plugins: [...INTRINSIC, cuda, rocm],
+      pluginTimeouts: { discoverMs: 20, measureMs: 20, hardwareInfoMs: 20 },
+    });
+    const hanging = deferred<readonly []>();
+    const discover = jest.spyOn(cuda, 'discover').mockReturnValue(hanging.promise);
+    rocm.setDevices(gpus(3));
+    expect(await node.rescan()).toBe(true);
+    expect(node.forAgent(A).availableSlots()).toMatchObject({ 'cuda.device': '1', 'rocm.device': '3' });
+    for (let round = 0; round < 5; round += 1) expect(await node.rescan()).toBe(false);
+    expect(discover).toHaveBeenCalledTimes(1);
+    hanging.resolve([]);
+    await eventually(async () => {
+      expect(await node.rescan()).toBe(true);
+    });
+    expect(node.forAgent(A).availableSlots()['cuda.device']).toBe('0');
+  });
+
+  test('another reserve leaves kernels what they have, and one that is too large nothing to others', async () => {
+    const node = await createNode([A, B], { mode: 'auto-split' });
+    node.forAgent(A).allocate(kernel(1), request({ cpu: '4' }));
+    const cores = () => [A, B].map((agent) => node.forAgent(agent).availableSlots()['cpu']);
+    expect(cores()).toEqual(['4', '4']);
+    node.reserve({ cpu: 4, memBytes: 0 });
+    node.checkInvariants();
+    expect(cores()).toEqual(['2', '2']);
+    expect(node.forAgent(A).allocationOf(kernel(1))?.slots['cpu']).toBe('4');
+    expect(
+      failureOf(() => {
+        node.reserve({ cpu: 9, memBytes: 0 });
+      }),
+    ).toBe('InvalidResourceConfigError');
+    expect(cores()).toEqual(['2', '2']);
+    node.reserve({ cpu: 0, memBytes: 0 });
+    node.checkInvariants();
+    expect(cores()).toEqual(['4', '4']);
   });
 });
 
