@@ -134,7 +134,12 @@ export class HostedAgent implements Agent {
       links: this.#links,
       events,
     });
-    this.#services = new KernelServices({ registry, links: this.#links, logger });
+    this.#services = new KernelServices({
+      registry,
+      links: this.#links,
+      isOnHostNetwork: backend.isOnHostNetwork ?? false,
+      logger,
+    });
     this.#files = new KernelFiles({ registry, backend });
     this.#batchJobs = new BatchJobs({
       agentId,

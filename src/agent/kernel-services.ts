@@ -8,6 +8,8 @@ import type { RunnerLinks } from './runner-links.js';
 interface KernelServicesParts {
   readonly registry: KernelRegistry;
   readonly links: RunnerLinks;
+  /** What the backend says: services listen on their host ports. */
+  readonly isOnHostNetwork: boolean;
   readonly logger: Logger;
 }
 
@@ -33,10 +35,11 @@ export class KernelServices {
     if (kernel.request.config.internalData.blockServicePorts)
       return { status: 'failed', error: 'operation blocked' };
     const port = kernel.servicePorts.find(({ name }) => name === service);
-    const [first] = port?.containerPorts ?? [];
+    const listening = (this.#parts.isOnHostNetwork ? port?.hostPorts : port?.containerPorts) ?? [];
+    const ports = listening.filter((number) => number !== null);
+    const [first] = ports;
     if (!port || first === undefined) return { status: 'failed', error: 'invalid service name' };
-    const { name, protocol, containerPorts } = port;
-    const request = { name, port: first, ports: containerPorts, protocol, options };
+    const request = { name: port.name, port: first, ports, protocol: port.protocol, options };
     const link = this.#parts.links.find(kernelId);
     if (!link) return { status: 'failed', error: 'the kernel is not running' };
     const { status, error } = await link.startService(request, { signal });

@@ -9,6 +9,8 @@ import type { AgentId, ContainerId, KernelId, SessionId } from '../core/ids.js';
  */
 export interface KernelBackend {
   readonly kind: BackendKind;
+  /** Kernels have no network of their own, whatever is planned: a service listens on its host port. Absent: they have. */
+  readonly isOnHostNetwork?: true;
 
   /** Checks that the backend can work on this machine and watches its kernels. */
   open(): Promise<void>;

@@ -71,6 +71,7 @@ interface Opened {
  */
 export class ProcessBackend implements KernelBackend {
   readonly kind = 'process';
+  readonly isOnHostNetwork = true;
   readonly images: BackendImages = {
     isAvailable: () => Promise.resolve(true),
     pull: () => Promise.resolve(),

@@ -79,6 +79,7 @@ async function takePorts(
   const fixed = fixedPorts(services, {
     sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
     isOnHost: isOnHostNetwork(kernel.request),
+    isToldHostPorts: parts.backend.isOnHostNetwork ?? false,
   });
   const booked = [...fixed.values()].flat();
   let taken: readonly number[];

@@ -36,6 +36,7 @@ export async function previewKernel(
   const fixed = fixedPorts(services, {
     sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
     isOnHost: isOnHostNetwork(request),
+    isToldHostPorts: backend.isOnHostNetwork ?? false,
   });
   const [replIn = 0, replOut = 0, ...forServices] = pool.preview(2 + countHostPorts(services, fixed));
   const { plan } = gatherPlan(parts, {

@@ -112,18 +112,28 @@ export function planServices(
   return services;
 }
 
+/** Nobody starts these, so nobody can tell them where to listen. */
+const SELF_STARTED: ReadonlySet<string> = new Set(['preopen', 'internal']);
+
 /**
  * Ports that do not come from the pool, by service: the SSH port of a cluster, and on the machine's own network those
  * of all services that cannot be told to listen elsewhere (spec/kernel-lifecycle.md 2.14).
  */
 export function fixedPorts(
   services: readonly PlannedService[],
-  facts: { readonly sshPort: number | undefined; readonly isOnHost: boolean },
+  facts: {
+    readonly sshPort: number | undefined;
+    /** The session's network is the machine's: what an image starts listens where the image says. */
+    readonly isOnHost: boolean;
+    /** The backend has no other network, and tells each service that it starts its host port. */
+    readonly isToldHostPorts: boolean;
+  },
 ): FixedPorts {
   const fixed = new Map<string, readonly number[]>();
-  if (facts.isOnHost)
-    for (const { name, containerPorts } of services)
-      if (!BUILT_IN.some((builtIn) => builtIn.name === name)) fixed.set(name, containerPorts);
+  for (const { name, protocol, containerPorts } of services) {
+    if (BUILT_IN.some((builtIn) => builtIn.name === name)) continue;
+    if (facts.isToldHostPorts ? SELF_STARTED.has(protocol) : facts.isOnHost) fixed.set(name, containerPorts);
+  }
   if (facts.sshPort !== undefined) fixed.set('sshd', [facts.sshPort]);
   return fixed;
 }

@@ -123,7 +123,7 @@ describe('the services of a kernel', () => {
 
   test('are where they listen on the network of the machine; only the built-in ones can be told', () => {
     const services = planServices(configOf({ preopenPorts: [9000], allocatedHostPorts: [40001] }));
-    const fixed = fixedPorts(services, { sshPort: 31000, isOnHost: true });
+    const fixed = fixedPorts(services, { sshPort: 31000, isOnHost: true, isToldHostPorts: false });
     expect(countHostPorts(services, fixed)).toBe(1);
     expect(withHostPorts(services, [30002], fixed).map(({ name, hostPorts }) => [name, hostPorts])).toEqual([
       ['sshd', [31000]],
@@ -132,7 +132,15 @@ describe('the services of a kernel', () => {
       ['jupyter', [8070]],
       ['hostport1', [40001]],
     ]);
-    expect(fixedPorts(services, { sshPort: undefined, isOnHost: false }).size).toBe(0);
+    expect(fixedPorts(services, { sshPort: undefined, isOnHost: false, isToldHostPorts: false }).size).toBe(
+      0,
+    );
+  });
+
+  test('of a backend without networks: who starts by itself listens where it says, others where they are told', () => {
+    const services = planServices(configOf({ preopenPorts: [9000], allocatedHostPorts: [40001] }));
+    const fixed = fixedPorts(services, { sshPort: undefined, isOnHost: true, isToldHostPorts: true });
+    expect(Object.fromEntries(fixed)).toEqual({ 9000: [9000], hostport1: [40001] });
   });
 
   test('learn from the runner without losing their protocol, and hide the internal ones', () => {
