@@ -4,7 +4,7 @@ import { mapBounded, within } from '../../core/async.js';
 import type { KernelId } from '../../core/ids.js';
 import type { KernelHandle, UsageSource } from '../backend.js';
 import { type CgroupMount, containerCgroups, parseCgroupMounts } from './container-cgroups.js';
-import type { Engine } from './engine.js';
+import type { EngineContainers } from './engine-containers.js';
 import type { Container } from './engine-schemas.js';
 import { isActive } from './exit-outcome.js';
 
@@ -13,7 +13,7 @@ const CONTAINERS_AT_ONCE = 8;
 const MOST_CGROUPS = 64;
 
 export interface ContainerUsageOptions {
-  readonly engine: Pick<Engine, 'inspect'>;
+  readonly containers: Pick<EngineContainers, 'inspect'>;
   /** Limit of one container's answer: a broken one is left out and delays nobody. Default 1 s. */
   readonly itemTimeoutMs?: number;
   /** Default: `/proc`. */
@@ -26,14 +26,14 @@ export interface ContainerUsageOptions {
  * only while its cgroup carries the container's id, so an id that was given to another process leads nowhere.
  */
 export class ContainerUsage {
-  readonly #engine: Pick<Engine, 'inspect'>;
+  readonly #containers: Pick<EngineContainers, 'inspect'>;
   readonly #itemTimeoutMs: number;
   readonly #proc: string;
   /** Container id -> its first process, above 0. */
   readonly #pids = new Map<string, number>();
 
   constructor(options: ContainerUsageOptions) {
-    this.#engine = options.engine;
+    this.#containers = options.containers;
     this.#itemTimeoutMs = options.itemTimeoutMs ?? 1000;
     this.#proc = options.proc ?? '/proc';
   }
@@ -93,7 +93,7 @@ export class ContainerUsage {
   }
 
   async #asked(id: string, mounts: readonly CgroupMount[]): Promise<Place | null> {
-    const container = await this.#engine.inspect(id);
+    const container = await this.#containers.inspect(id);
     if (container === null) return null;
     this.learn(container);
     return this.#known(id, mounts);

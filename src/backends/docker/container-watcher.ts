@@ -5,7 +5,7 @@ import { messageOf } from '../../core/errors.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
 import type { KernelExit, KernelHandle } from '../backend.js';
-import type { Engine } from './engine.js';
+import type { EngineContainers } from './engine-containers.js';
 import type { Container, EngineEvent } from './engine-schemas.js';
 import { isActive, outcomeOf, outcomeOfEnd, REMOVED, type Outcome } from './exit-outcome.js';
 import { OWNER_LABEL } from './kernel-labels.js';
@@ -27,7 +27,7 @@ interface Watch {
 }
 
 export interface ContainerWatcherOptions {
-  readonly engine: Engine;
+  readonly containers: Pick<EngineContainers, 'inspect' | 'list' | 'events'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How often all watched containers are looked at although no event said so. */
@@ -46,7 +46,7 @@ export interface ContainerWatcherOptions {
  * Containers that nobody watches, a sibling's for one, are not looked at.
  */
 export class ContainerWatcher {
-  readonly #engine: Engine;
+  readonly #containers: ContainerWatcherOptions['containers'];
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #sweepIntervalMs: number;
@@ -65,7 +65,7 @@ export class ContainerWatcher {
   #sweep: NodeJS.Timeout | null = null;
 
   constructor(options: ContainerWatcherOptions) {
-    this.#engine = options.engine;
+    this.#containers = options.containers;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#sweepIntervalMs = options.sweepIntervalMs;
@@ -174,7 +174,7 @@ export class ContainerWatcher {
     while (!closed()) {
       const attempt = new AbortController();
       try {
-        const events = await this.#engine.events(
+        const events = await this.#containers.events(
           OWNER_LABEL,
           this.#sinceSeconds,
           AbortSignal.any([signal, attempt.signal]),
@@ -232,7 +232,7 @@ export class ContainerWatcher {
   async #compare(): Promise<void> {
     if (this.#watches.size === 0) return;
     const before = [...this.#watches.keys()];
-    const listed = await this.#engine.list([OWNER_LABEL]);
+    const listed = await this.#containers.list([OWNER_LABEL]);
     const active = new Set(listed.filter(({ State }) => State === 'running').map(({ Id }) => Id));
     for (const id of before) if (!active.has(id)) await this.#look(id);
   }
@@ -244,7 +244,7 @@ export class ContainerWatcher {
   async #lookOnce(id: string): Promise<void> {
     const watch = this.#watches.get(id);
     if (!watch || this.#closing.signal.aborted) return;
-    const container = await this.#engine.inspect(id);
+    const container = await this.#containers.inspect(id);
     // Forgotten or replaced meanwhile?
     if (this.#watches.get(id) !== watch) return;
     if (container !== null && isActive(container)) {

@@ -42,8 +42,8 @@ export class DistroProbe {
   /** The image must be here. @throws ImageMissingError, UnsupportedBaseDistroError, EngineError */
   async distroOf(image: string): Promise<string> {
     const { engine } = this.#options;
-    const details = await engine.inspectImage(image);
-    const id = await engine.imageId(image);
+    const details = await engine.images.inspect(image);
+    const id = await engine.images.idOf(image);
     if (details === null || id === null)
       throw new ImageMissingError(`image ${image} is not on this machine: pull it first`);
     const label = details.Config?.Labels?.[DISTRO_LABEL] ?? '';
@@ -71,7 +71,7 @@ export class DistroProbe {
     const { engine, clock } = this.#options;
     await this.#attempt('cannot remove old probes', () => this.#removeLeftovers());
     const startedAtMs = clock.nowMs();
-    const id = await engine.create(
+    const id = await engine.containers.create(
       `splenium.probe.${String(startedAtMs)}.${String(process.hrtime.bigint())}`,
       {
         Image: image,
@@ -83,30 +83,30 @@ export class DistroProbe {
       },
     );
     try {
-      await engine.start(id).catch((error: unknown) => {
+      await engine.containers.start(id).catch((error: unknown) => {
         if (isSpleniumError(error, 'BACKEND_ENGINE_FAILED')) throw unknown(image, messageOf(error), error);
         throw error;
       });
       const deadline = clock.monotonicMs() + PROBE_LIMIT_MS;
       for (let pauseMs = 20; ; pauseMs = Math.min(2 * pauseMs, 500)) {
-        const container = await engine.inspect(id);
+        const container = await engine.containers.inspect(id);
         if (container === null || !isActive(container)) break;
         if (clock.monotonicMs() > deadline) throw unknown(image, 'ldd does not end');
         await clock.sleep(pauseMs);
       }
-      const text = Buffer.from(await engine.logs(id, LOG_BYTES)).toString();
+      const text = Buffer.from(await engine.containers.logs(id, LOG_BYTES)).toString();
       const distro = distroOfLdd(text);
       if (distro === null) throw unknown(image, `ldd says ${JSON.stringify(text.slice(0, 200))}`);
       return distro;
     } finally {
-      await this.#attempt('cannot remove the probe of an image', () => engine.remove(id));
+      await this.#attempt('cannot remove the probe of an image', () => engine.containers.remove(id));
     }
   }
 
   async #removeLeftovers(): Promise<void> {
     const { engine, clock } = this.#options;
-    for (const { Id, Labels } of await engine.list([PROBE_LABEL]))
-      if (clock.nowMs() - Number(Labels[PROBE_LABEL]) > LEFTOVER_AFTER_MS) await engine.remove(Id);
+    for (const { Id, Labels } of await engine.containers.list([PROBE_LABEL]))
+      if (clock.nowMs() - Number(Labels[PROBE_LABEL]) > LEFTOVER_AFTER_MS) await engine.containers.remove(Id);
   }
 
   async #attempt<T>(failure: string, act: () => Promise<T> | undefined): Promise<T | undefined> {

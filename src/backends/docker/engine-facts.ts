@@ -7,7 +7,7 @@ import type { Engine } from './engine.js';
 /** Asks the engine only for what matters to this kernel: for most kernels nothing. */
 export async function findEngineFacts(engine: Engine, plan: KernelPlan): Promise<EngineFacts> {
   return {
-    hasSamples: wantsSamples(plan) && (await engine.volumeExists(SAMPLES_VOLUME)),
-    gatewaySubnet: usesGateway(plan) ? await engine.networkSubnet(SWARM_GATEWAY) : null,
+    hasSamples: wantsSamples(plan) && (await engine.volumes.exists(SAMPLES_VOLUME)),
+    gatewaySubnet: usesGateway(plan) ? await engine.networks.subnetOf(SWARM_GATEWAY) : null,
   };
 }

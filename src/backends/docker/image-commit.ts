@@ -1,7 +1,9 @@
 import { within } from '../../core/async.js';
 import { ValueError } from '../../core/errors.js';
 import type { BackendImages, CommittedImage, KernelHandle } from '../backend.js';
-import { type CommitRequest, engineFailure, type Engine } from './engine.js';
+import type { Engine } from './engine.js';
+import type { CommitRequest } from './engine-containers.js';
+import { engineFailure } from './engine-failures.js';
 import { nameAndTag } from './image-names.js';
 import { IDENTITY_LABELS } from './kernel-labels.js';
 
@@ -24,7 +26,7 @@ export async function commitContainer(
   const version = await within(engine.version(), { signal, what });
   const request = commitRequest(containerId, image, version.engine);
   const limit = new AbortController();
-  const work = engine.commit(containerId, request, limit.signal);
+  const work = engine.containers.commit(containerId, request, limit.signal);
   try {
     return await within(work, { signal, what });
   } catch (error) {

@@ -1,6 +1,7 @@
 import { deferred, within, type Deferred } from '../../core/async.js';
 import type { ImageRequest, TransferListener } from '../backend.js';
-import { engineFailure, type Engine } from './engine.js';
+import { engineFailure } from './engine-failures.js';
+import type { EngineImages } from './engine-images.js';
 import { ImagePullError } from './errors.js';
 import { tagged } from './image-names.js';
 import { followTransfer, loginOf } from './image-transfers.js';
@@ -16,11 +17,11 @@ interface Pull {
 
 /** Pulls of one image at one time are one (spec/kernel-lifecycle.md 2.6). */
 export class ImagePulls {
-  readonly #engine: Engine;
+  readonly #images: EngineImages;
   readonly #pulls = new Map<string, Pull>();
 
-  constructor(engine: Engine) {
-    this.#engine = engine;
+  constructor(images: EngineImages) {
+    this.#images = images;
   }
 
   /**
@@ -74,7 +75,7 @@ export class ImagePulls {
     let failure: string | null;
     try {
       const { signal } = pull.controller;
-      const records = await this.#engine.pull(tagged(image.canonical), loginOf(image), signal);
+      const records = await this.#images.pull(tagged(image.canonical), loginOf(image), signal);
       failure = await followTransfer(records, (progress) => {
         pull.last = progress;
         for (const listener of pull.listeners) listener(progress);
@@ -84,7 +85,7 @@ export class ImagePulls {
       throw new ImagePullError(message, { cause: error, retryable: true });
     }
     if (failure !== null) throw new ImagePullError(`${what}: ${failure}`, { retryable: true });
-    if ((await this.#engine.imageId(image.canonical)) === null)
+    if ((await this.#images.idOf(image.canonical)) === null)
       throw new ImagePullError(`${what}: the image is not there afterwards`);
   }
 }

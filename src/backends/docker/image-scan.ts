@@ -1,7 +1,7 @@
 import { mapBounded } from '../../core/async.js';
 import type { Logger } from '../../core/logger.js';
 import type { InstalledImage } from '../backend.js';
-import type { Engine } from './engine.js';
+import type { EngineImages } from './engine-images.js';
 import type { ImageDetails } from './engine-schemas.js';
 import { architectureOf, namingProblem } from './image-names.js';
 
@@ -14,19 +14,19 @@ const INSPECTIONS_AT_ONCE = 4;
  * image, so each is inspected once for as long as it is there: a scan where nothing is new is one call.
  */
 export class ImageScan {
-  readonly #engine: Pick<Engine, 'images' | 'inspectImage'>;
+  readonly #images: Pick<EngineImages, 'list' | 'inspect'>;
   readonly #logger: Logger;
   #inspected: ReadonlyMap<string, ImageDetails> = new Map();
   #misnamed: ReadonlySet<string> = new Set();
 
-  constructor(engine: Pick<Engine, 'images' | 'inspectImage'>, logger: Logger) {
-    this.#engine = engine;
+  constructor(images: Pick<EngineImages, 'list' | 'inspect'>, logger: Logger) {
+    this.#images = images;
     this.#logger = logger;
   }
 
   /** @throws the engine's error; an image that vanishes meanwhile is only left out. */
   async scan(): Promise<readonly InstalledImage[]> {
-    const listed = (await this.#engine.images()).map(({ Id, RepoTags }) => ({
+    const listed = (await this.#images.list()).map(({ Id, RepoTags }) => ({
       id: Id,
       names: this.#usable(RepoTags),
     }));
@@ -34,7 +34,7 @@ export class ImageScan {
     const named = listed.filter(({ names }) => names.wellNamed.length > 0);
     const details = new Map<string, ImageDetails>();
     await mapBounded(new Set(named.map(({ id }) => id)), INSPECTIONS_AT_ONCE, async (id) => {
-      const found = this.#inspected.get(id) ?? (await this.#engine.inspectImage(id));
+      const found = this.#inspected.get(id) ?? (await this.#images.inspect(id));
       if (found !== null) details.set(id, found);
     });
     this.#inspected = details;

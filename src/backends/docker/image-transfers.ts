@@ -1,5 +1,5 @@
 import type { RegistryAccess, TransferListener } from '../backend.js';
-import type { RegistryLogin } from './engine.js';
+import type { RegistryLogin } from './engine-images.js';
 import { transferSchema } from './engine-schemas.js';
 import { TransferMeter } from './transfer-meter.js';
 

@@ -8,7 +8,8 @@ import type {
   TransferListener,
 } from '../backend.js';
 import { imageNameOf } from './container-spec.js';
-import { engineFailure, type Engine } from './engine.js';
+import { engineFailure } from './engine-failures.js';
+import type { EngineImages } from './engine-images.js';
 import { ImagePushError } from './errors.js';
 import { nameAndTag } from './image-names.js';
 import { ImagePulls } from './image-pulls.js';
@@ -17,20 +18,20 @@ import { followTransfer, loginOf } from './image-transfers.js';
 
 /** Images of the engine (spec/kernel-lifecycle.md 2.6, 4.3, 5.3). */
 export class DockerImages implements BackendImages {
-  readonly #engine: Engine;
+  readonly #images: EngineImages;
   readonly #pulls: ImagePulls;
   readonly #scan: ImageScan;
 
-  constructor(engine: Engine, logger: Logger) {
-    this.#engine = engine;
-    this.#pulls = new ImagePulls(engine);
-    this.#scan = new ImageScan(engine, logger);
+  constructor(images: EngineImages, logger: Logger) {
+    this.#images = images;
+    this.#pulls = new ImagePulls(images);
+    this.#scan = new ImageScan(images, logger);
   }
 
   /** What was built here is taken to be here: the creation of the container tells if it is not. */
   async isAvailable(image: ImageRequest): Promise<boolean> {
     if (image.isLocal) return true;
-    const id = await this.#engine.imageId(image.canonical);
+    const id = await this.#images.idOf(image.canonical);
     if (id === null) return false;
     return image.autoPull !== 'digest' || id === image.digest;
   }
@@ -46,7 +47,7 @@ export class DockerImages implements BackendImages {
     let failure: string | null;
     try {
       signal.throwIfAborted();
-      const records = await this.#engine.push(nameAndTag(canonical), loginOf(image), signal);
+      const records = await this.#images.push(nameAndTag(canonical), loginOf(image), signal);
       failure = await followTransfer(records, onProgress ?? (() => undefined));
     } catch (error) {
       if (signal.aborted) throw new CancelledError(`pushing image ${canonical}: cancelled`);
@@ -65,7 +66,7 @@ export class DockerImages implements BackendImages {
     isLocal,
   }: Pick<ImageRequest, 'canonical' | 'isLocal'>): Promise<readonly string[]> {
     const name = imageNameOf({ imageCanonical: canonical, imageIsLocal: isLocal });
-    return (await this.#engine.inspectImage(name))?.Config?.Cmd ?? [];
+    return (await this.#images.inspect(name))?.Config?.Cmd ?? [];
   }
 
   /** @throws EngineError, with status 404 when it is not there and 409 when it is in use. */
@@ -74,12 +75,12 @@ export class DockerImages implements BackendImages {
     options: { readonly force: boolean; readonly isPruningParents: boolean },
   ): Promise<void> {
     const { force, isPruningParents } = options;
-    return this.#engine.removeImage(name, { force, noprune: !isPruningParents });
+    return this.#images.remove(name, { force, noprune: !isPruningParents });
   }
 
   /** @throws EngineError */
   export(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    return this.#engine.exportImage(id, signal);
+    return this.#images.export(id, signal);
   }
 }
 

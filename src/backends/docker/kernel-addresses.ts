@@ -1,4 +1,4 @@
-import type { Engine } from './engine.js';
+import type { EngineContainers } from './engine-containers.js';
 import { OWNER_LABEL } from './kernel-labels.js';
 
 /** The container of a kernel, as far as its labels tell. */
@@ -13,15 +13,15 @@ export interface FoundContainer {
  * leads to the first. So a known caller costs one inspection, and an unknown one a list of all.
  */
 export class KernelAddresses {
-  readonly #engine: Pick<Engine, 'inspect' | 'list'>;
+  readonly #containers: Pick<EngineContainers, 'inspect' | 'list'>;
   /** Address -> container id. */
   #known: ReadonlyMap<string, string> = new Map();
   #forgotten = 0;
   #running: Promise<Survey> | null = null;
   #next: Promise<Survey> | null = null;
 
-  constructor(engine: Pick<Engine, 'inspect' | 'list'>) {
-    this.#engine = engine;
+  constructor(containers: Pick<EngineContainers, 'inspect' | 'list'>) {
+    this.#containers = containers;
   }
 
   /** Null: no container has the address, or more than one, which networks that overlap make possible. */
@@ -29,7 +29,7 @@ export class KernelAddresses {
     const asked = plainAddress(address);
     const id = this.#known.get(asked);
     if (id !== undefined) {
-      const container = await this.#engine.inspect(id);
+      const container = await this.#containers.inspect(id);
       const labels = container?.Config.Labels ?? {};
       if (container?.NetworkSettings.addresses.includes(asked) && OWNER_LABEL in labels)
         return { id: container.Id, labels };
@@ -65,7 +65,7 @@ export class KernelAddresses {
 
   async #ask(): Promise<Survey> {
     const forgotten = this.#forgotten;
-    const survey = surveyOf(await this.#engine.list([OWNER_LABEL]));
+    const survey = surveyOf(await this.#containers.list([OWNER_LABEL]));
     // A list from before the last start or end is not remembered.
     if (forgotten === this.#forgotten) this.#known = new Map([...survey].map(([at, { id }]) => [at, id]));
     return survey;
@@ -74,7 +74,7 @@ export class KernelAddresses {
 
 type Survey = ReadonlyMap<string, FoundContainer>;
 
-function surveyOf(listed: Awaited<ReturnType<Engine['list']>>): Survey {
+function surveyOf(listed: Awaited<ReturnType<EngineContainers['list']>>): Survey {
   const survey = new Map<string, FoundContainer>();
   const shared = new Set<string>();
   for (const { Id: id, Labels: labels, NetworkSettings } of listed)

@@ -1,7 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../core/ids.js';
-import type { KernelHandle, KernelPlan } from '../backend.js';
+import type { KernelHandle, KernelPlan, RunnerEndpoints } from '../backend.js';
 import { HOME, type ShownFolder } from '../files/work-tree.js';
 import type { Container } from './engine-schemas.js';
 
@@ -39,8 +39,17 @@ export type ContainerState = z.infer<typeof stateSchema>;
 /** @throws ZodError for a handle of another backend or a damaged journal. */
 export const stateOf = (handle: KernelHandle): ContainerState => stateSchema.parse(handle.state);
 
+/** Where the runner inside is reached. */
+export function endpointsOf(handle: KernelHandle): RunnerEndpoints {
+  const { replIn, replOut } = stateOf(handle);
+  return { replIn, replOut };
+}
+
 /** All labels of the container: the plan's, those that say whose it is, and the backend's facts. */
-export const labelsOf = (plan: KernelPlan, state: ContainerState): Record<string, string> => ({
+export const labelsOf = (
+  plan: Pick<KernelPlan, 'agentId' | 'kernelId' | 'sessionId' | 'labels'>,
+  state: ContainerState,
+): Record<string, string> => ({
   ...plan.labels,
   [KERNEL_LABEL]: plan.kernelId,
   [SESSION_LABEL]: plan.sessionId,

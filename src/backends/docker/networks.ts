@@ -1,23 +1,22 @@
 import type { BackendNetworks } from '../backend.js';
-import type { Engine } from './engine.js';
+import type { EngineNetworks } from './engine-networks.js';
 
 const CLUSTER_NETWORK_LABEL = { 'ai.backend.cluster-network': '1' };
 
 /** Bridge networks of sessions with several kernels on this machine (spec/kernel-lifecycle.md 4.7). */
 export class DockerNetworks implements BackendNetworks {
-  readonly #engine: Engine;
+  readonly #networks: EngineNetworks;
 
-  constructor(engine: Engine) {
-    this.#engine = engine;
+  constructor(networks: EngineNetworks) {
+    this.#networks = networks;
   }
 
   async createLocal(name: string): Promise<void> {
-    if (!(await this.#engine.networkExists(name)))
-      await this.#engine.createNetwork(name, CLUSTER_NETWORK_LABEL);
+    if (!(await this.#networks.exists(name))) await this.#networks.createBridge(name, CLUSTER_NETWORK_LABEL);
   }
 
   /** @throws EngineError while a container is connected to it. */
   destroyLocal(name: string): Promise<void> {
-    return this.#engine.removeNetwork(name);
+    return this.#networks.remove(name);
   }
 }

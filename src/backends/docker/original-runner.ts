@@ -43,7 +43,7 @@ export class OriginalRunner {
     for (const [distro, volume] of Object.entries(options.volumes)) {
       const isThere = isAbsolute(volume)
         ? ((await stat(volume).catch(() => null))?.isDirectory() ?? false)
-        : await parts.engine.volumeExists(volume);
+        : await parts.engine.volumes.exists(volume);
       // The engine would make an empty one.
       if (!isThere)
         throw new RunnerPackageError(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { Engine } from './engine.js';
+import type { EngineContainers } from './engine-containers.js';
 import { KERNEL_LABEL } from './kernel-labels.js';
 
 /** A draft of a build that is going on is younger. */
@@ -30,11 +30,19 @@ export function prunableVolumes(
  */
 export async function pruneRunnerVolumes(
   { root, current }: { readonly root: string; readonly current: string },
-  { engine, clock, logger }: { readonly engine: Engine; readonly clock: Clock; readonly logger: Logger },
+  {
+    containers,
+    clock,
+    logger,
+  }: {
+    readonly containers: Pick<EngineContainers, 'list'>;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  },
 ): Promise<void> {
   try {
-    const containers = await engine.list([KERNEL_LABEL]);
-    const sources = containers.flatMap(({ Mounts }) => Mounts.flatMap(({ Source }) => Source ?? []));
+    const kernels = await containers.list([KERNEL_LABEL]);
+    const sources = kernels.flatMap(({ Mounts }) => Mounts.flatMap(({ Source }) => Source ?? []));
     const entries = [];
     for (const name of await readdir(root)) {
       const stats = await stat(join(root, name)).catch(() => null);

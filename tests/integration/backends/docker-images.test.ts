@@ -17,7 +17,7 @@ await describeWithEngine('images of a registry', (engine) => {
 
   beforeEach(async () => {
     registry = await DockerRegistry.start();
-    images = new DockerImages(new Engine({ socketPath: engine.socketPath }), silentLogger);
+    images = new DockerImages(new Engine({ socketPath: engine.socketPath }).images, silentLogger);
     image = {
       canonical: `${registry.name}/stable/kernel:1`,
       digest: await registry.publish('first'),

@@ -15,7 +15,7 @@ await describeWithEngine('images that are installed', (engine) => {
 
   beforeEach(() => {
     log = new RecordedLog();
-    images = new DockerImages(new Engine({ socketPath: engine.socketPath }), log);
+    images = new DockerImages(new Engine({ socketPath: engine.socketPath }).images, log);
   });
   afterEach(async () => {
     for (const { Id } of await engine.docker.listContainers({ all: true }))

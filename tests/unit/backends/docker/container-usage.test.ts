@@ -54,7 +54,7 @@ async function running(letter: string, pid: number, procs: string, net = `net:[$
 
 const usageOf = (inspect: (id: string) => Promise<Container | null>, itemTimeoutMs = 5000) =>
   new ContainerUsage({
-    engine: {
+    containers: {
       inspect: (id) => {
         asked.push(id);
         return inspect(id);

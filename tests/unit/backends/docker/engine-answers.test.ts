@@ -1,4 +1,4 @@
-import { engineFailure, statusOf } from '../../../../src/backends/docker/engine.js';
+import { engineFailure, statusOf } from '../../../../src/backends/docker/engine-failures.js';
 import { containerSchema, eventSchema } from '../../../../src/backends/docker/engine-schemas.js';
 import { isActive, outcomeOf, outcomeOfEnd } from '../../../../src/backends/docker/exit-outcome.js';
 import { parseLimits } from '../../../../src/backends/docker/host-facts.js';

@@ -10,8 +10,8 @@ function scanOf(listed: ListedImage[], details: Record<string, ImageDetails | nu
   const log = new RecordedLog();
   const scan = new ImageScan(
     {
-      images: () => Promise.resolve(listed),
-      inspectImage: (id) => {
+      list: () => Promise.resolve(listed),
+      inspect: (id) => {
         asked.push(id);
         return Promise.resolve(details[id] ?? null);
       },
