@@ -12,9 +12,11 @@ export interface KernelBackend {
   /** Kernels have no network of their own, whatever is planned: a service listens on its host port. Absent: they have. */
   readonly isOnHostNetwork?: true;
 
-  /** Checks that the backend can work on this machine and watches its kernels. */
+  /** Checks that the backend can work on this machine and watches its kernels. Idempotent. */
   open(): Promise<void>;
-  /** Lets go of everything held in this process. Kernels go on running. */
+  /**
+   * Lets go of everything held in this process, after the verbs that are under way. Kernels go on running. Idempotent.
+   */
   close(): Promise<void>;
 
   readonly images: BackendImages;
@@ -104,6 +106,11 @@ export interface RunnerEndpoints {
   readonly replIn: string;
   /** ZeroMQ endpoint the runner PUSHes results to. */
   readonly replOut: string;
+  /**
+   * Milliseconds for which whoever sends one of the messages without an answer waits before going on. Absent: nobody
+   * waits. For load tests.
+   */
+  readonly noticesTakeMs?: { readonly interrupt: number; readonly shutdownService: number };
 }
 
 /** spec/kernel-lifecycle.md 9.3 R2, R12. Null: not known. */

@@ -21,7 +21,8 @@ type Written = Parsed<(typeof DUMMY_SCHEMA)['keys']>;
 export type DummyDelay =
   | keyof Written['agent']['delay']
   | keyof Written['kernel-creation-ctx']['delay']
-  | keyof Written['kernel']['delay'];
+  | keyof Written['kernel']['delay']
+  | keyof Written['splenium']['delay'];
 export type DummyStep = keyof Written['splenium']['failure'];
 
 /** The file of the dummy backend, ranges drawn. */
@@ -66,6 +67,7 @@ export async function loadDummyConfig(options: {
       ...drawn(agent.delay, options.random ?? Math.random),
       ...drawn(creation.delay, options.random ?? Math.random),
       ...drawn(kernel.delay, options.random ?? Math.random),
+      ...drawn(splenium.delay, options.random ?? Math.random),
     },
     images: {
       present: image['already-have'] ?? [],

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { KernelBackend } from '../backends/backend.js';
 import { DockerBackend, type DistroCache } from '../backends/docker/index.js';
-import { DummyBackend, DummyContainers, type ServeRunner } from '../backends/dummy/index.js';
+import { DummyBackend, DummyContainers } from '../backends/dummy/index.js';
 import { ProcessBackend } from '../backends/process/index.js';
 import { ConfigError, type DaemonConfig, type DummyConfig } from '../config/index.js';
 import { systemClock } from '../core/clock.js';
@@ -133,22 +133,10 @@ function sharedDistros(redis: Options['redis']): DistroCache {
 
 function dummyBackend({ dummy, stateRoot }: Options, logger: Logger): KernelBackend {
   if (dummy === null) throw new InvariantError('the dummy backend is opened without its settings');
-  const { delaysMs } = dummy;
-  const serveRunner: ServeRunner = (options) =>
-    FakeRunner.open({
-      ...options,
-      delays: {
-        statusMs: delaysMs['check-status'],
-        completionMs: delaysMs['get-completions'],
-        startServiceMs: delaysMs['start-service'],
-        startModelServiceMs: delaysMs['start-model-service'],
-        appsMs: delaysMs['get-service-apps'],
-      },
-    });
   return new DummyBackend({
     settings: dummy,
     containers: new DummyContainers({ directory: join(stateRoot, 'dummy'), logger }),
-    serveRunner,
+    serveRunner: (runner) => FakeRunner.open(runner),
     clock: systemClock,
     logger,
   });

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Pull, Push } from 'zeromq';
 import {
   jsonPayload,
   NO_PAYLOAD,
   parseFrames,
+  parseJson,
   REQUEST,
   RESPONSE,
   type RunnerMessage,
@@ -18,6 +21,8 @@ export interface FakeRunnerDelays {
   readonly startServiceMs: number;
   readonly startModelServiceMs: number;
   readonly appsMs: number;
+  /** Until a run ends; its output comes at once. */
+  readonly executeMs: number;
 }
 
 export interface FakeRunnerOptions {
@@ -26,26 +31,35 @@ export interface FakeRunnerOptions {
   /** Hears everything and answers nothing. */
   readonly isSilent: boolean;
   readonly delays: FakeRunnerDelays;
+  /** Asked once a run: does it fail? Absent: none does. */
+  readonly failsRun?: () => boolean;
+  /** Rejects when the signal aborts. Absent: as the time of this machine goes. */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 /** What a run prints in place of running its code. */
 export const NOT_IMPLEMENTED = 'not-implemented';
+/** Exit status of a run that is interrupted, as shells tell it. */
+const INTERRUPTED = 130;
 
 /**
  * The kernel's side of the protocol without a kernel, inside this process: two sockets that never leave it. Code is not
- * run: its output is `not-implemented`, and it succeeds, so that whoever drives it goes on. Services "start", there
- * are no apps and no completions.
+ * run: its output is `not-implemented`, and it succeeds unless it is to fail, so that whoever drives it goes on.
+ * Services "start" and "run" until they are shut down, there are no apps and no completions.
  */
 export class FakeRunner {
   readonly endpoints: { readonly replIn: string; readonly replOut: string };
   readonly #options: FakeRunnerOptions;
   readonly #in = new Pull({ linger: 0 });
   readonly #out = new Push({ linger: 0 });
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #closing = new AbortController();
+  readonly #services = new Set<string>();
+  #running: { readonly type: string; readonly interrupts: AbortController } | null = null;
   #sending: Promise<void> = Promise.resolve();
 
   private constructor(options: FakeRunnerOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal);
     const name = `inproc://fake-runner-${randomBytes(8).toString('hex')}`;
     this.endpoints = { replIn: `${name}/in`, replOut: `${name}/out` };
   }
@@ -65,8 +79,7 @@ export class FakeRunner {
 
   /** Idempotent. */
   close(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    this.#closing.abort();
     this.#in.close();
     this.#out.close();
   }
@@ -76,75 +89,127 @@ export class FakeRunner {
       for await (const frames of this.#in) {
         const message = parseFrames(frames);
         if (!message || this.#options.isSilent) continue;
-        const { afterMs, answers } = this.#answerTo(message);
-        if (answers.length > 0) this.#answer(afterMs, answers);
+        this.#take(message);
       }
     } catch {
       // Closed.
     }
   }
 
-  #answerTo({ type }: RunnerMessage): {
-    readonly afterMs: number;
-    readonly answers: readonly RunnerMessage[];
-  } {
+  #take({ type, payload }: RunnerMessage): void {
     const { delays, startedAtSec } = this.#options;
-    const one = (afterMs: number, answer: string, payload: Uint8Array) => ({
-      afterMs,
-      answers: [{ type: answer, payload }],
-    });
-    const ran = (finished: string) => ({
-      afterMs: 0,
-      answers: [
-        { type: RESPONSE.stdout, payload: textPayload(`${NOT_IMPLEMENTED}\n`) },
-        { type: finished, payload: jsonPayload({ exitCode: 0 }) },
-      ],
-    });
     switch (type) {
-      case REQUEST.status:
-        return one(
-          delays.statusMs,
-          RESPONSE.status,
-          statusPayload({ started_at: startedAtSec, pending: [] }),
-        );
+      case REQUEST.status: {
+        const pending = this.#running === null ? [] : [this.#running.type];
+        const status = statusPayload({ started_at: startedAtSec, pending });
+        this.#answer(delays.statusMs, { type: RESPONSE.status, payload: status });
+        return;
+      }
       case REQUEST.getApps:
-        return one(delays.appsMs, RESPONSE.appsResult, jsonPayload({ status: 'done', data: [] }));
+        this.#answer(delays.appsMs, json(RESPONSE.appsResult, { status: 'done', data: [] }));
+        return;
       case REQUEST.complete:
-        return one(delays.completionMs, RESPONSE.completion, jsonPayload({ suggestions: [] }));
-      case REQUEST.startService:
-        return one(delays.startServiceMs, RESPONSE.serviceResult, jsonPayload({ status: 'started' }));
+        this.#answer(delays.completionMs, json(RESPONSE.completion, { suggestions: [] }));
+        return;
+      case REQUEST.startService: {
+        const status = this.#startService(nameIn(payload));
+        this.#answer(delays.startServiceMs, json(RESPONSE.serviceResult, { status }));
+        return;
+      }
       case REQUEST.startModelService:
-        return one(
-          delays.startModelServiceMs,
-          RESPONSE.modelServiceResult,
-          jsonPayload({ status: 'started' }),
-        );
+        this.#answer(delays.startModelServiceMs, json(RESPONSE.modelServiceResult, { status: 'started' }));
+        return;
+      case REQUEST.shutdownService:
+        this.#services.delete(nameIn(payload));
+        return;
       case REQUEST.clean:
-        return one(0, RESPONSE.cleanFinished, NO_PAYLOAD);
+        this.#send({ type: RESPONSE.cleanFinished, payload: NO_PAYLOAD });
+        return;
       case REQUEST.build:
-        return ran(RESPONSE.buildFinished);
+        this.#send(NOTHING_DONE, json(RESPONSE.buildFinished, { exitCode: 0 }));
+        return;
       case REQUEST.exec:
       case REQUEST.code:
-        return ran(RESPONSE.finished);
+        this.#run(type);
+        return;
+      case REQUEST.interrupt:
+        this.#running?.interrupts.abort();
+        return;
       default:
-        // Interrupts, the end of a service, input and events have no answer.
-        return { afterMs: 0, answers: [] };
+      // Input and events have no answer.
     }
   }
 
-  #answer(afterMs: number, answers: readonly RunnerMessage[]): void {
-    const send = () => {
-      for (const { type, payload } of answers)
-        this.#sending = this.#sending.then(() => this.#out.send([type, payload])).catch(() => undefined);
+  /** Runs come one at a time: whoever asks for them sees to that. */
+  #run(type: string): void {
+    const { delays, failsRun } = this.#options;
+    const exitCode = failsRun?.() === true ? 1 : 0;
+    const end = (status: number) => {
+      this.#running = null;
+      this.#send(json(RESPONSE.finished, { exitCode: status }));
     };
-    if (afterMs <= 0) {
-      send();
+    this.#send(NOTHING_DONE, ...(exitCode === 0 ? [] : [FAILED]));
+    if (delays.executeMs <= 0) {
+      end(exitCode);
       return;
     }
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      send();
-    }, afterMs);
-    this.#timers.add(timer);
+    const interrupts = new AbortController();
+    this.#running = { type, interrupts };
+    this.#sleep(delays.executeMs, interrupts.signal).then(
+      () => {
+        end(exitCode);
+      },
+      () => {
+        if (!this.#closing.signal.aborted) end(INTERRUPTED);
+      },
+    );
   }
+
+  #startService(name: string): 'started' | 'running' {
+    if (this.#services.has(name)) return 'running';
+    this.#services.add(name);
+    return 'started';
+  }
+
+  #answer(afterMs: number, message: RunnerMessage): void {
+    if (afterMs <= 0) this.#send(message);
+    else
+      this.#sleep(afterMs).then(
+        () => {
+          this.#send(message);
+        },
+        () => undefined,
+      );
+  }
+
+  #sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const closing = this.#closing.signal;
+    const ends = signal === undefined ? closing : AbortSignal.any([closing, signal]);
+    return this.#options.sleep?.(ms, ends) ?? sleep(ms, undefined, { signal: ends });
+  }
+
+  #send(...messages: readonly RunnerMessage[]): void {
+    for (const { type, payload } of messages)
+      this.#sending = this.#sending.then(() => this.#out.send([type, payload])).catch(() => undefined);
+  }
+}
+
+const json = (type: string, content: unknown): RunnerMessage => ({ type, payload: jsonPayload(content) });
+
+const NOTHING_DONE: RunnerMessage = {
+  type: RESPONSE.stdout,
+  payload: textPayload(`${NOT_IMPLEMENTED}\n`),
+};
+const FAILED: RunnerMessage = {
+  type: RESPONSE.stderr,
+  payload: textPayload('this run fails because agent.dummy.toml says so\n'),
+};
+
+/** A service comes by its name, or in an object that has it. */
+function nameIn(payload: Uint8Array): string {
+  const content = parseJson(payload);
+  if (typeof content === 'string') return content;
+  const name =
+    typeof content === 'object' && content !== null && 'name' in content ? content.name : undefined;
+  return typeof name === 'string' ? name : '';
 }

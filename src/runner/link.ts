@@ -25,7 +25,12 @@ const INTRODUCTION_MS = 5000;
 
 export interface RunnerLinkOptions {
   readonly kernelId: KernelId;
-  readonly endpoints: { readonly replIn: string; readonly replOut: string };
+  readonly endpoints: {
+    readonly replIn: string;
+    readonly replOut: string;
+    /** Milliseconds that a message without an answer takes; absent: none. */
+    readonly noticesTakeMs?: { readonly interrupt: number; readonly shutdownService: number };
+  };
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly onEvent?: (event: RunnerEvent) => void;
@@ -66,6 +71,8 @@ export class RunnerLink {
   readonly kernelId: KernelId;
   readonly #limits: RunnerLinkLimits;
   readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #noticesTakeMs: RunnerLinkOptions['endpoints']['noticesTakeMs'];
   readonly #onEvent: (event: RunnerEvent) => void;
   readonly #closing = new AbortController();
   readonly #settled = deferred<RunnerStatus>();
@@ -87,8 +94,9 @@ export class RunnerLink {
     this.#logger = options.logger.child({ kernelId: options.kernelId });
     this.#onEvent = options.onEvent ?? (() => undefined);
     this.#records = new RecordReader(this.#limits.maxRecordBytes);
-    const clock = options.clock ?? systemClock;
-    const line = (what: string) => new ReplyLine(what, clock, this.#limits.maxPendingReplies);
+    this.#clock = options.clock ?? systemClock;
+    this.#noticesTakeMs = options.endpoints.noticesTakeMs;
+    const line = (what: string) => new ReplyLine(what, this.#clock, this.#limits.maxPendingReplies);
     this.#statuses = line('status');
     this.#completions = line('complete');
     this.#services = line('start-service');
@@ -169,8 +177,9 @@ export class RunnerLink {
   }
 
   /** Interrupts the code that runs now; without any it has no effect. There is no acknowledgement. */
-  interrupt(): Promise<void> {
-    return this.#post(REQUEST.interrupt, NO_PAYLOAD);
+  async interrupt(): Promise<void> {
+    await this.#post(REQUEST.interrupt, NO_PAYLOAD);
+    await this.#pause(this.#noticesTakeMs?.interrupt);
   }
 
   /** Suggestions for a text; never rejects because of the runner: a silent one gives `failed`. */
@@ -217,8 +226,9 @@ export class RunnerLink {
   }
 
   /** Ends a service; an unknown name has no effect. There is no acknowledgement. */
-  shutdownService(name: string): Promise<void> {
-    return this.#post(REQUEST.shutdownService, jsonPayload(name));
+  async shutdownService(name: string): Promise<void> {
+    await this.#post(REQUEST.shutdownService, jsonPayload(name));
+    await this.#pause(this.#noticesTakeMs?.shutdownService);
   }
 
   /** Tells the runner something, for example `oom`. */
@@ -344,6 +354,11 @@ export class RunnerLink {
       this.#sockets.send({ type, payload });
       resolve();
     });
+  }
+
+  /** Ends with the link, which is no failure: the message has been sent. */
+  async #pause(ms = 0): Promise<void> {
+    if (ms > 0) await this.#clock.sleep(ms, this.#closing.signal).catch(() => undefined);
   }
 
   #checkOpen(): void {

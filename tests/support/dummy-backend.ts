@@ -46,10 +46,21 @@ export const QUICK_SETTINGS: DummySettings = {
     'download-file': 0,
     'download-single': 0,
     'list-files': 0,
+    execute: 0,
   },
   images: { present: [], pullable: [], missing: [] },
   usesFakeRunner: true,
-  failures: { create: 0, start: 0, runner: 0, stop: 0, remove: 0, pull: 0, push: 0, commit: 0 },
+  failures: {
+    create: 0,
+    start: 0,
+    runner: 0,
+    execute: 0,
+    stop: 0,
+    remove: 0,
+    pull: 0,
+    push: 0,
+    commit: 0,
+  },
 };
 
 /** Dummy backends over the same containers, as after a restart within one process. */
@@ -79,7 +90,7 @@ export class DummyBackendHarness implements BackendHarness {
     const backend = new DummyBackend({
       settings: QUICK_SETTINGS,
       containers: this.containers,
-      serveRunner: (options) => FakeRunner.open({ ...options, delays: NO_DELAYS }),
+      serveRunner: (runner) => FakeRunner.open(runner),
       clock: systemClock,
       logger: silentLogger,
       ...this.#overrides,
@@ -143,8 +154,6 @@ export class DummyBackendHarness implements BackendHarness {
     await rm(this.root, { recursive: true, force: true });
   }
 }
-
-const NO_DELAYS = { statusMs: 0, completionMs: 0, startServiceMs: 0, startModelServiceMs: 0, appsMs: 0 };
 
 /** Plays the program in a container that has none. */
 class DummyStub extends StubRunner {

@@ -7,13 +7,15 @@ import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../.
 import type { AgentId, ContainerId, KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
-import type { KernelHandle } from '../backend.js';
+import type { KernelDetails, KernelHandle } from '../backend.js';
 
 /** One container that exists only in memory. */
 export interface DummyContainer {
   readonly handle: KernelHandle;
   readonly environment: Readonly<Record<string, string>>;
   readonly runtimeType: string;
+  /** What it was made of; null for one of an earlier release. */
+  readonly details: KernelDetails | null;
   /** Of the process that runs; null: it does not. No process of this machine has it. */
   readonly pid: number | null;
   /** Seconds on the clock of the machine since its start. */
@@ -36,6 +38,17 @@ export interface DummyExit {
 const FIRST_PID = 2 ** 23;
 const LOG_MAX_CHARS = 65_536;
 
+const detailsSchema = z.object({
+  scratch: z.string().nullable(),
+  labels: z.record(z.string(), z.string()),
+  image: z.string().nullable(),
+  hostname: z.string().nullable(),
+  environment: z.record(z.string(), z.string()),
+  published: z.array(z.object({ containerPort: z.int(), hostPort: z.int() })),
+  network: z.string().nullable(),
+  shmBytes: z.number().nullable(),
+  createdAtMs: z.number().nullable(),
+});
 const containerSchema = z.object({
   handle: z.object({
     version: z.literal(1),
@@ -48,6 +61,7 @@ const containerSchema = z.object({
   }),
   environment: z.record(z.string(), z.string()),
   runtimeType: z.string(),
+  details: detailsSchema.nullable().default(null),
   pid: z.int().nullable(),
   startedAtSec: z.number(),
   exit: z.object({ exitCode: z.int(), detail: z.string() }).nullable(),

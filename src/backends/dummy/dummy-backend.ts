@@ -10,6 +10,7 @@ import type {
   BackendNetworks,
   CommittedImage,
   KernelBackend,
+  KernelDetails,
   KernelExit,
   KernelHandle,
   KernelPlan,
@@ -26,6 +27,7 @@ import {
 } from './errors.js';
 import { DummyFiles } from './files.js';
 import { DummyImages } from './images.js';
+import { creationMs, describePlan, detailsOf } from './plans.js';
 import { type DummySettings, FailurePlan } from './settings.js';
 
 /** What answers in place of a kernel's runner. */
@@ -34,11 +36,25 @@ export interface DummyRunner {
   close(): void;
 }
 
-/** Makes one. `isSilent`: it hears everything and answers nothing. */
-export type ServeRunner = (options: {
+export interface DummyRunnerOptions {
   readonly startedAtSec: number;
+  /** It hears everything and answers nothing. */
   readonly isSilent: boolean;
-}) => Promise<DummyRunner>;
+  /** Asked once a run. */
+  readonly failsRun: () => boolean;
+  /** Milliseconds until each kind of answer. */
+  readonly delays: {
+    readonly statusMs: number;
+    readonly completionMs: number;
+    readonly startServiceMs: number;
+    readonly startModelServiceMs: number;
+    readonly appsMs: number;
+    readonly executeMs: number;
+  };
+  readonly sleep: Clock['sleep'];
+}
+
+export type ServeRunner = (options: DummyRunnerOptions) => Promise<DummyRunner>;
 
 export interface DummyBackendOptions {
   readonly settings: DummySettings;
@@ -124,6 +140,11 @@ export class DummyBackend implements KernelBackend {
     return this.#queue.run(plan.kernelId, () => this.#create(plan, signal));
   }
 
+  /** What the container would be, and how long its steps would take. */
+  describe(plan: KernelPlan): Promise<Readonly<Record<string, unknown>>> {
+    return Promise.resolve(describePlan(plan, this.#settings));
+  }
+
   /** @throws DummyKernelMissingError, DummyFailureError */
   start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints> {
     return this.#queue.run(handle.kernelId, () => this.#start(handle, signal));
@@ -162,6 +183,10 @@ export class DummyBackend implements KernelBackend {
     return Promise.resolve(this.#containers.ofAgent(owner).map(({ handle }) => handle));
   }
 
+  details(handle: KernelHandle): Promise<KernelDetails | null> {
+    return Promise.resolve(this.#find(handle)?.details ?? null);
+  }
+
   /** @throws DummyKernelMissingError, also when the kernel ends meanwhile; DummyFailureError */
   async commit(handle: KernelHandle, image: CommittedImage, signal: AbortSignal): Promise<string> {
     const before = this.#find(handle);
@@ -189,9 +214,7 @@ export class DummyBackend implements KernelBackend {
       throw new DummyKernelExistsError(`${what} has a container already: remove it first`);
     if (!(await stat(plan.scratch.work).catch(() => null))?.isDirectory())
       throw new DummyStartError(`${what} has no work directory at ${plan.scratch.work}`);
-    const delayMs =
-      delaysMs['prepare-scratch'] + delaysMs['prepare-ssh'] + delaysMs['mount-krunner'] + delaysMs.spawn;
-    await cancellableSleep(this.#clock, delayMs, signal, what);
+    await cancellableSleep(this.#clock, creationMs(delaysMs), signal, what);
     this.#failures.check('create', what);
     const handle: KernelHandle = {
       version: 1,
@@ -207,6 +230,7 @@ export class DummyBackend implements KernelBackend {
       handle,
       environment: plan.environment,
       runtimeType: plan.runtimeType,
+      details: detailsOf(plan, this.#clock.nowMs()),
       pid: null,
       startedAtSec: 0,
       exit: null,
@@ -251,18 +275,31 @@ export class DummyBackend implements KernelBackend {
   }
 
   async #endpointsOf({ handle, startedAtSec, hasRunner }: DummyContainer): Promise<RunnerEndpoints> {
-    if (!this.#settings.usesFakeRunner) return REAL_RUNNER;
+    if (!this.#settings.usesFakeRunner) return this.#paced(REAL_RUNNER);
     this.#requireOpen();
     const known = this.#runners.get(handle.containerId);
-    if (known) return (await known).endpoints;
-    const serving = this.#serveRunner({ startedAtSec, isSilent: !hasRunner });
+    if (known) return this.#paced((await known).endpoints);
+    const serving = this.#serveRunner({
+      startedAtSec,
+      isSilent: !hasRunner,
+      failsRun: () => this.#failures.strikes('execute'),
+      delays: runnerDelays(this.#settings.delaysMs),
+      sleep: (ms, signal) => this.#clock.sleep(ms, signal),
+    });
     this.#runners.set(handle.containerId, serving);
     try {
-      return (await serving).endpoints;
+      return this.#paced((await serving).endpoints);
     } catch (error) {
       this.#runners.delete(handle.containerId);
       throw error;
     }
+  }
+
+  #paced(endpoints: RunnerEndpoints): RunnerEndpoints {
+    const { 'interrupt-kernel': interrupt, 'shutdown-service': shutdownService } = this.#settings.delaysMs;
+    return interrupt + shutdownService === 0
+      ? endpoints
+      : { ...endpoints, noticesTakeMs: { interrupt, shutdownService } };
   }
 
   #closeRunner(id: ContainerId): Promise<void> {
@@ -293,6 +330,15 @@ export class DummyBackend implements KernelBackend {
     if (this.#stopListening === null) throw new DummyUnavailableError('the dummy backend is not open');
   }
 }
+
+const runnerDelays = (delaysMs: DummySettings['delaysMs']): DummyRunnerOptions['delays'] => ({
+  statusMs: delaysMs['check-status'],
+  completionMs: delaysMs['get-completions'],
+  startServiceMs: delaysMs['start-service'],
+  startModelServiceMs: delaysMs['start-model-service'],
+  appsMs: delaysMs['get-service-apps'],
+  executeMs: delaysMs.execute,
+});
 
 const isMissing = (handle: KernelHandle) =>
   new DummyKernelMissingError(

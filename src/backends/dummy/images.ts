@@ -8,12 +8,15 @@ import type {
   InstalledImage,
   TransferListener,
 } from '../backend.js';
+import { JoinedPulls } from '../images/joined-pulls.js';
 import { DummyImageMissingError } from './errors.js';
 import { cancellableSleep } from './cancellable-sleep.js';
 import type { DummySettings, FailurePlan } from './settings.js';
 
 /** An archive without entries. */
 const EMPTY_ARCHIVE_BYTES = 1024;
+/** Nothing runs it. */
+const COMMAND = ['serve'];
 
 /**
  * Images that are only names. Those of `missing` are not there and cannot be pulled; those of `pullable` are there
@@ -23,6 +26,7 @@ export class DummyImages implements BackendImages {
   readonly #settings: DummySettings;
   readonly #failures: FailurePlan;
   readonly #clock: Clock;
+  readonly #joined = new JoinedPulls((image, signal, onProgress) => this.#pullOne(image, signal, onProgress));
   readonly #pulled = new Set<string>();
   readonly #removed = new Set<string>();
 
@@ -36,18 +40,13 @@ export class DummyImages implements BackendImages {
     this.#clock = parts.clock;
   }
 
-  isAvailable({ canonical }: ImageRequest): Promise<boolean> {
-    return Promise.resolve(this.#isThere(canonical));
+  isAvailable({ canonical, isLocal }: ImageRequest): Promise<boolean> {
+    return Promise.resolve(isLocal || this.#isThere(canonical));
   }
 
-  /** @throws DummyImageMissingError, DummyFailureError */
-  async pull({ canonical }: ImageRequest, signal: AbortSignal, onProgress?: TransferListener): Promise<void> {
-    await this.#transfer('pull-image', `pulling image ${canonical}`, signal, onProgress);
-    this.#failures.check('pull', canonical);
-    if (this.#settings.images.missing.includes(canonical))
-      throw new DummyImageMissingError(`image ${canonical} is in no registry: agent.dummy.toml says so`);
-    this.#removed.delete(canonical);
-    this.#pulled.add(canonical);
+  /** Pulls of one image at one time are one. @throws DummyImageMissingError, DummyFailureError, CancelledError */
+  pull(image: ImageRequest, signal: AbortSignal, onProgress?: TransferListener): Promise<void> {
+    return this.#joined.pull(image, signal, onProgress);
   }
 
   /** @throws DummyImageMissingError, DummyFailureError */
@@ -61,6 +60,11 @@ export class DummyImages implements BackendImages {
   async list(): Promise<readonly InstalledImage[]> {
     await this.#clock.sleep(this.#settings.delaysMs['scan-image']);
     return [];
+  }
+
+  /** One, for models that are served by the command of their image. */
+  command(): Promise<readonly string[]> {
+    return Promise.resolve(COMMAND);
   }
 
   async remove(name: string): Promise<void> {
@@ -101,6 +105,19 @@ export class DummyImages implements BackendImages {
 
   #require(name: string): void {
     if (!this.#isThere(name)) throw new DummyImageMissingError(`image ${name} is not here: pull it first`);
+  }
+
+  async #pullOne(
+    { canonical }: ImageRequest,
+    signal: AbortSignal,
+    onProgress: TransferListener,
+  ): Promise<void> {
+    await this.#transfer('pull-image', `pulling image ${canonical}`, signal, onProgress);
+    this.#failures.check('pull', canonical);
+    if (this.#settings.images.missing.includes(canonical))
+      throw new DummyImageMissingError(`image ${canonical} is in no registry: agent.dummy.toml says so`);
+    this.#removed.delete(canonical);
+    this.#pulled.add(canonical);
   }
 
   async #transfer(

@@ -26,9 +26,11 @@ export type DummyDelay =
   | 'accept-file'
   | 'download-file'
   | 'download-single'
-  | 'list-files';
+  | 'list-files'
+  | 'execute';
 
-export type DummyStep = 'create' | 'start' | 'runner' | 'stop' | 'remove' | 'pull' | 'push' | 'commit';
+export type DummyStep =
+  'create' | 'start' | 'runner' | 'execute' | 'stop' | 'remove' | 'pull' | 'push' | 'commit';
 
 /** `agent.dummy.toml` as the backend takes it (spec/kernel-lifecycle.md 8). */
 export interface DummySettings {

@@ -12,12 +12,9 @@ import {
 } from '../../core/errors.js';
 import type { BackendFiles, FileEntry, FileListing, KernelHandle } from '../backend.js';
 import { modeText } from './file-mode.js';
+import { DOWNLOAD_REFUSAL, LIST_REFUSAL, UPLOAD_REFUSAL } from './refusals.js';
 import { archiveOf, tooLarge } from './work-archive.js';
-import { HOME, pathAt, WorkTree, type Place, type WorkPlaces } from './work-tree.js';
-
-const UPLOAD_REFUSAL = `Not allowed to upload files outside ${HOME}`;
-const DOWNLOAD_REFUSAL = `You cannot download files outside ${HOME}`;
-const LIST_REFUSAL = `You cannot list files outside ${HOME}`;
+import { pathAt, WorkTree, type Place, type WorkPlaces } from './work-tree.js';
 
 /** Where the files of one kernel are, and whom new ones belong to; null: to this process's own user. */
 export interface KernelPlaces extends WorkPlaces {

@@ -1,7 +1,7 @@
 import { integerFrom, listOf, parseBoolean, parseNonEmptyText } from '../formats.js';
 import { expecting, optional } from '../parser.js';
 import { parseSizeBytes } from '../size.js';
-import { key, table, unused } from './definition.js';
+import { key, table } from './definition.js';
 
 /** Seconds; two of them are the ends of a range that one value is drawn from. */
 export type WrittenDelay = number | readonly [low: number, high: number];
@@ -38,8 +38,8 @@ const failure = (doc: string) => key(doc, parseFailure, 0);
 const names = optional(listOf(parseNonEmptyText));
 
 /**
- * Every key of `agent.dummy.toml` (spec/kernel-lifecycle.md 8, config-and-resources.md 1.7.16), and the failures,
- * which the original does not have.
+ * Every key of `agent.dummy.toml` (spec/kernel-lifecycle.md 8, config-and-resources.md 1.7.16), and those of
+ * `splenium`, which the original does not have.
  */
 export const DUMMY_SCHEMA = table('The dummy backend.', {
   agent: table('The backend as a whole.', {
@@ -85,10 +85,10 @@ export const DUMMY_SCHEMA = table('The dummy backend.', {
       'check-status': delay('Telling its status', 0.1),
       'get-completions': delay('Completing code', 0.1),
       'get-logs': delay('Handing out its log', 0.1),
-      'interrupt-kernel': { ...delay('Interrupting it: nothing waits for that', 0.1), ...unused },
+      'interrupt-kernel': delay('Interrupting it', 0.1),
       'start-service': delay('Starting a service', 0.1),
       'start-model-service': delay('Starting a model service', 0.1),
-      'shutdown-service': { ...delay('Stopping a service: nothing waits for that', 0.1), ...unused },
+      'shutdown-service': delay('Stopping a service', 0.1),
       'get-service-apps': delay('Listing its services', 0.1),
       'accept-file': delay('Taking a file', 0.1),
       'download-file': delay('Handing out an archive', 0.1),
@@ -97,10 +97,14 @@ export const DUMMY_SCHEMA = table('The dummy backend.', {
     }),
   }),
   splenium: table('What the original has no key for.', {
+    delay: table('How long it takes.', {
+      execute: delay('Running code; its output comes at once, and an interrupt ends it', 0),
+    }),
     failure: table('Which steps fail.', {
       create: failure('Making a container'),
       start: failure('Starting a container'),
       runner: failure('The runner of a started container, which then never answers'),
+      execute: failure('A run of code, which then ends with exit status 1'),
       stop: failure('Stopping a container'),
       remove: failure('Removing a container'),
       pull: failure('Pulling an image'),

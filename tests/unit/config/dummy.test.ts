@@ -20,13 +20,23 @@ test('an empty file has the defaults of the original', async () => {
   const config = await load('');
   expect(config).toMatchObject({ cores: 4, memoryBytes: 34_359_738_368, usesFakeRunner: true, warnings: [] });
   expect(config.images).toEqual({ present: [], pullable: [], missing: [] });
-  expect(config.delaysMs).toMatchObject({
-    'scan-image': 100,
-    'pull-image': 1000,
+  const tenth = [
+    ...['scan-image', 'check-status', 'get-completions', 'get-logs', 'interrupt-kernel', 'start-service'],
+    ...['start-model-service', 'shutdown-service', 'get-service-apps', 'accept-file', 'download-file'],
+    ...['download-single', 'list-files'],
+  ];
+  const second = [
+    ...['pull-image', 'push-image', 'purge-images', 'destroy-kernel', 'clean-kernel', 'create-network'],
+    ...['destroy-network', 'prepare-scratch', 'prepare-ssh', 'mount-krunner'],
+  ];
+  expect(config.delaysMs).toEqual({
+    ...Object.fromEntries(tenth.map((name) => [name, 100])),
+    ...Object.fromEntries(second.map((name) => [name, 1000])),
     spawn: 500,
     'start-container': 2000,
     commit: 5000,
-    'check-status': 100,
+    // Of our own.
+    execute: 0,
   });
   expect(new Set(Object.values(config.failures))).toEqual(new Set([0]));
 });

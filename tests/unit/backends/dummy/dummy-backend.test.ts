@@ -66,6 +66,56 @@ test('its runner says that code is not run, offers nothing, and starts any servi
   expect(await link.startService(service)).toEqual({ status: 'started' });
 });
 
+test('a run that is to fail ends with status 1 and says why', async () => {
+  const { link } = await linkTo(await open(failing({ execute: [2] })));
+  const run = (runId: string) =>
+    link.execute({ runId, mode: 'query', code: 'x', opts: {}, flushTimeoutMs: null, apiVersion: 1 });
+  expect(await run('one')).toMatchObject({ status: 'finished', exitCode: 0, stderr: '' });
+  expect(await run('two')).toMatchObject({
+    status: 'finished',
+    exitCode: 1,
+    stdout: 'not-implemented\n',
+    stderr: expect.stringContaining('agent.dummy.toml') as unknown,
+  });
+  expect(await run('three')).toMatchObject({ exitCode: 0 });
+});
+
+test('a service that was started runs until it is shut down', async () => {
+  const { link } = await linkTo(await open());
+  const service = { name: 'jupyter', port: 8080, ports: [8080], protocol: 'http', options: {} };
+  expect(await link.startService(service)).toEqual({ status: 'started' });
+  expect(await link.startService(service)).toEqual({ status: 'running' });
+  await link.shutdownService('jupyter');
+  expect(await link.startService(service)).toEqual({ status: 'started' });
+});
+
+test('an image has a command, for models that are served by it', async () => {
+  const { images } = await open();
+  expect(await images.command?.({ canonical: 'a', isLocal: false })).toHaveLength(1);
+});
+
+test('transfers that a list names fail, and the next ones do not', async () => {
+  const { images } = await open(failing({ pull: [1], push: [1] }));
+  const failure = { code: 'BACKEND_DUMMY_FAILURE' };
+  await expect(images.pull(imageOf('a'), NEVER)).rejects.toMatchObject(failure);
+  await images.pull(imageOf('a'), NEVER);
+  await expect(images.push({ canonical: 'a', registry: null }, NEVER)).rejects.toMatchObject(failure);
+  await images.push({ canonical: 'a', registry: null }, NEVER);
+});
+
+test('a commit that is to fail makes no image', async () => {
+  const backend = await open({
+    ...failing({ commit: [1] }),
+    images: { present: [], pullable: ['made:1'], missing: [] },
+  });
+  const handle = await backend.create(await harness.plan(), NEVER);
+  const image = { canonical: 'made:1', labels: {} };
+  await expect(backend.commit(handle, image, NEVER)).rejects.toMatchObject({ code: 'BACKEND_DUMMY_FAILURE' });
+  expect(await backend.images.isAvailable(imageOf('made:1'))).toBe(false);
+  await backend.commit(handle, image, NEVER);
+  expect(await backend.images.isAvailable(imageOf('made:1'))).toBe(true);
+});
+
 test('a runner that is to fail never answers', async () => {
   const { link } = await linkTo(await open(failing({ runner: 1 })));
   expect(await link.status({ timeoutMs: 100 })).toBeNull();
@@ -167,7 +217,11 @@ test('another process finds what this one has left, a damaged file aside', async
 test('a closed runner answers nobody', async () => {
   harness = await DummyBackendHarness.make();
   const delays = { statusMs: 0, completionMs: 0, startServiceMs: 0, startModelServiceMs: 0, appsMs: 0 };
-  const runner = await FakeRunner.open({ startedAtSec: 1, isSilent: false, delays });
+  const runner = await FakeRunner.open({
+    startedAtSec: 1,
+    isSilent: false,
+    delays: { ...delays, executeMs: 0 },
+  });
   runner.close();
   runner.close();
   const plan = await harness.plan();
