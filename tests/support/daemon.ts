@@ -200,6 +200,15 @@ export class TestDaemon {
     return this.#end('SIGTERM');
   }
 
+  /** It lives on but does nothing, until `thaw`. */
+  freeze(): void {
+    process.kill(this.pid, 'SIGSTOP');
+  }
+
+  thaw(): void {
+    process.kill(this.pid, 'SIGCONT');
+  }
+
   /** As the kernel would when memory runs out. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');

@@ -1,8 +1,10 @@
 import { Redis } from 'ioredis';
 import { createCodec } from '../../../src/codec/index.js';
+import type { ManagerVersion } from '../../../src/config/types.js';
 import { messageOf } from '../../../src/core/errors.js';
+import { argsOf } from './event-fields.js';
 
-/** One event as a 25.17 manager reads it (spec/events-and-stores.md 3). */
+/** One event as a manager reads it (spec/events-and-stores.md 3); of 26.x the fields in the order of the 25.17 tuple. */
 export interface ReceivedEvent {
   readonly name: string;
   /** The agent, if an agent sent it. */
@@ -10,10 +12,19 @@ export interface ReceivedEvent {
   readonly args: readonly unknown[];
 }
 
+/** The same as it came, for another reader: pairs of field and base64 of the stream, or the channel's message. */
+export interface RawEvent {
+  readonly name: string;
+  readonly anycast: readonly (readonly [string, string])[] | null;
+  readonly broadcast: string | null;
+}
+
 interface Listeners {
   readonly onAnycast: (event: ReceivedEvent) => void;
   readonly onBroadcast: (event: ReceivedEvent) => void;
 }
+
+type Fields = Readonly<Record<string, Buffer | undefined>>;
 
 const STREAM = 'events';
 const CHANNEL = 'events_all';
@@ -28,13 +39,16 @@ const codec = createCodec();
  */
 export class EventConsumer {
   readonly defects: string[] = [];
+  readonly raw: RawEvent[] = [];
+  readonly #line: ManagerVersion;
   readonly #listeners: Listeners;
   readonly #stream: Redis;
   readonly #channel: Redis;
   #reading: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  private constructor(port: number, listeners: Listeners) {
+  private constructor(port: number, listeners: Listeners, line: ManagerVersion) {
+    this.#line = line;
     this.#listeners = listeners;
     this.#stream = new Redis({ port, db: 4 });
     this.#channel = new Redis({ port, db: 4 });
@@ -42,15 +56,22 @@ export class EventConsumer {
   }
 
   /** Resolves when nothing that is sent from now on can be missed. */
-  static async open(port: number, listeners: Listeners): Promise<EventConsumer> {
-    const consumer = new EventConsumer(port, listeners);
+  static async open(
+    port: number,
+    listeners: Listeners,
+    line: ManagerVersion = '25.17',
+  ): Promise<EventConsumer> {
+    const consumer = new EventConsumer(port, listeners, line);
     await consumer.#stream.xgroup('CREATE', STREAM, GROUP, '$', 'MKSTREAM');
     consumer.#channel.on('message', (_: string, text: string) => {
       consumer.#take('a broadcast', () => {
-        const { name, source, args, metadata } = JSON.parse(text) as Record<string, string>;
-        listeners.onBroadcast(
-          readEvent(name, source, args === undefined ? undefined : Buffer.from(args, 'base64'), metadata),
-        );
+        const message = JSON.parse(text) as Record<string, string>;
+        consumer.raw.push({ name: message['name'] ?? '', anycast: null, broadcast: text });
+        const fields = Object.entries(message).map(([name, value]): [string, Buffer] => [
+          name,
+          Buffer.from(value, name === 'args' ? 'base64' : 'utf8'),
+        ]);
+        listeners.onBroadcast(readEvent(Object.fromEntries(fields), line));
       });
     });
     await consumer.#channel.subscribe(CHANNEL);
@@ -81,14 +102,18 @@ export class EventConsumer {
         STREAM,
         '>',
       );
-      for (const [id, fields] of entriesOf(answer)) {
+      for (const [id, flat] of entriesOf(answer)) {
         this.#take(`entry ${String(id)}`, () => {
-          const field = (name: string) => {
-            const place = fields.findIndex((text, at) => at % 2 === 0 && text.toString() === name);
-            return place < 0 ? undefined : fields[place + 1];
-          };
-          const text = (name: string) => field(name)?.toString();
-          this.#listeners.onAnycast(readEvent(text('name'), text('source'), field('args'), text('metadata')));
+          const pairs = flat.flatMap((text, at): [string, Buffer][] =>
+            at % 2 === 0 ? [[text.toString(), flat[at + 1] ?? Buffer.of()]] : [],
+          );
+          const fields: Fields = Object.fromEntries(pairs);
+          this.raw.push({
+            name: String(fields['name']),
+            anycast: pairs.map(([name, value]) => [name, value.toString('base64')]),
+            broadcast: null,
+          });
+          this.#listeners.onAnycast(readEvent(fields, this.#line));
         });
         await this.#stream.xack(STREAM, GROUP, id);
       }
@@ -104,19 +129,17 @@ export class EventConsumer {
   }
 }
 
-function readEvent(
-  name: string | undefined,
-  source: string | undefined,
-  args: Uint8Array | undefined,
-  metadata: string | undefined,
-): ReceivedEvent {
-  if (name === undefined || source === undefined || args === undefined)
-    throw new Error(`no name, source or args: ${String(name)}, ${String(source)}`);
-  const unknown = Object.keys(JSON.parse(metadata ?? '{}') as object).filter(
-    (key) => !METADATA_KEYS.has(key),
-  );
+function readEvent(fields: Fields, line: ManagerVersion): ReceivedEvent {
+  const [name, source] = [fields['name']?.toString(), fields['source']?.toString()];
+  const body = fields[line === '25.17' ? 'args' : 'payload'];
+  if (name === undefined || source === undefined || body === undefined)
+    throw new Error(`no name, source or body: ${String(name)}, ${String(source)}`);
+  if (line === '26.9')
+    return { name, source, args: argsOf(name, JSON.parse(body.toString()) as Record<string, unknown>) };
+  const metadata = JSON.parse(fields['metadata']?.toString() ?? '{}') as object;
+  const unknown = Object.keys(metadata).filter((key) => !METADATA_KEYS.has(key));
   if (unknown.length > 0) throw new Error(`${name}: metadata has ${unknown.join(', ')}`);
-  const values = codec.unpack(args);
+  const values = codec.unpack(body);
   if (!Array.isArray(values)) throw new Error(`${name}: args are no array`);
   return { name, source, args: values };
 }

@@ -1,73 +1,69 @@
 import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import type { AgentClient } from '../../../src/client/agent-client.js';
-import { ImageRef } from '../../../src/codec/index.js';
-import { kernelCreationArguments } from '../../../src/client/kernel-spec.js';
-import { messageOf } from '../../../src/core/errors.js';
+import type { ManagerVersion } from '../../../src/config/types.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { EtcdStore } from '../../../src/stores/etcd-store.js';
 import type { TestDaemon } from '../daemon.js';
 import { EtcdServer } from '../etcd-server.js';
 import { eventually } from '../eventually.js';
+import { ManualClock } from '../manual-clock.js';
 import { RedisServer } from '../redis-server.js';
+import { AgentCalls } from './agent-calls.js';
 import { AgentTable } from './agent-table.js';
-import { EventConsumer, type ReceivedEvent } from './event-consumer.js';
-import { type KernelStatus, type SessionRow, SessionTable } from './session-table.js';
+import { EventConsumer, type RawEvent, type ReceivedEvent } from './event-consumer.js';
+import { ALIVE_STATUSES, type KernelStatus, RETRIABLE_STATUSES } from './kernel-rules.js';
+import type { SessionSpec } from './session-requests.js';
+import { type SessionRow, SessionTable } from './session-table.js';
+import { findStrays } from './strays.js';
 
-export interface SessionSpec {
-  readonly image: string;
-  /** Default: the image's own, whatever it is. */
-  readonly digest?: string;
-  readonly autoPull?: 'digest' | 'tag' | 'none';
-  readonly labels: Readonly<Record<string, string>>;
-  /** One kernel each, in this order; the first is the main one. */
-  readonly agents: readonly string[];
-  readonly type?: 'interactive' | 'batch';
-  /** Of a batch session. */
-  readonly startupCommand?: string;
-  /** Labels of the last kernel, for one that cannot start. */
-  readonly lastLabels?: Readonly<Record<string, string>>;
-}
-
-const WAITING_STATUSES: readonly KernelStatus[] = ['PREPARING', 'PULLING', 'PREPARED'];
-const ALIVE_STATUSES: readonly KernelStatus[] = [...WAITING_STATUSES, 'CREATING', 'RUNNING'];
-/** A manager repeats what is not done; a real one a little later. */
-const REPEAT_MS = 2000;
 const DEADLINE_MS = 90_000;
+/** A session that has not moved for so long is asked about, and a call of its repeated. */
+const STUCK_AFTER_MS = 10_000;
+/** With this one, a session that is stuck goes back into the queue. */
+const LAST_RETRY = 5;
 
 /**
- * As much of a 25.17 manager as sessions need: it reads events as the original does, keeps agents and sessions by the
- * original's rules, and calls agents in the same order. A kernel's status changes by events alone, but for the two
- * steps that are the manager's own decision: to create and to terminate.
+ * As much of a manager as sessions need: it reads events as the original does, keeps agents and sessions by the
+ * original's rules, and calls agents in the same order. A kernel's status changes by events alone, but for the steps that
+ * are the manager's own decision: to create, to terminate, to begin anew, and to give up what a lost agent had. Its clock
+ * stands still until a test lets it go on, see `pass`.
  */
 export class SmallManager {
-  readonly agents = new AgentTable();
-  readonly sessions = new SessionTable();
+  readonly line: ManagerVersion;
+  readonly agents: AgentTable;
+  readonly sessions: SessionTable;
   /** Every event of the stream, and every one of the channel, in order. */
   readonly heard: ReceivedEvent[] = [];
   readonly broadcasts: ReceivedEvent[] = [];
-  /** Calls that failed, as `method: message`; a test that expects none looks here. */
-  readonly failures: string[] = [];
+  readonly #calls: AgentCalls;
+  readonly #clock = new ManualClock();
   readonly #etcd: EtcdServer;
   readonly #redis: RedisServer;
   readonly #specs = new Map<string, SessionSpec>();
-  readonly #working = new Set<Promise<void>>();
   readonly #batches = new Set<string>();
   readonly #closers: (() => Promise<void>)[] = [];
   #consumer: EventConsumer | undefined;
   #clients: ReadonlyMap<string, AgentClient> = new Map();
   #isClosed = false;
 
-  private constructor(etcd: EtcdServer, redis: RedisServer) {
+  private constructor(line: ManagerVersion, etcd: EtcdServer, redis: RedisServer) {
+    this.line = line;
     this.#etcd = etcd;
     this.#redis = redis;
+    this.agents = new AgentTable(this.#clock);
+    this.sessions = new SessionTable(line, this.#clock);
+    this.#calls = new AgentCalls({
+      client: (agentId) => this.client(agentId),
+      isClosed: () => this.#isClosed,
+    });
     this.sessions.onChange((session) => {
       this.#advance(session);
     });
   }
 
   /** With an etcd and a Redis of its own; agents find both by what `toml` says. */
-  static async start(): Promise<SmallManager> {
+  static async start(line: ManagerVersion = '25.17'): Promise<SmallManager> {
     const [etcd, redis] = await Promise.all([EtcdServer.start(), RedisServer.start()]);
     const store = new EtcdStore({ endpoints: [etcd.endpoint], logger: silentLogger });
     await store.write([
@@ -75,17 +71,16 @@ export class SmallManager {
       { type: 'put', key: '/sorna/local/nodes/manager/i-small', value: 'up' },
     ]);
     await store.close();
-    const manager = new SmallManager(etcd, redis);
-    manager.#consumer = await EventConsumer.open(redis.port, {
-      onAnycast: (event) => {
-        manager.heard.push(event);
-        manager.agents.apply(event);
-        manager.sessions.apply(event);
+    const manager = new SmallManager(line, etcd, redis);
+    const listeners = {
+      onAnycast: (event: ReceivedEvent) => {
+        manager.#hear(event);
       },
-      onBroadcast: (event) => {
+      onBroadcast: (event: ReceivedEvent) => {
         manager.broadcasts.push(event);
       },
-    });
+    };
+    manager.#consumer = await EventConsumer.open(redis.port, listeners, line);
     return manager;
   }
 
@@ -93,13 +88,32 @@ export class SmallManager {
     return this.#redis.port;
   }
 
+  /** Tables of a daemon's configuration; and keys of its `[splenium]`. */
   get toml(): string {
     return `[etcd]\nnamespace = "local"\naddr = "${this.#etcd.endpoint.replace('http://', '')}"\n`;
+  }
+  get spleniumKeys(): readonly string[] {
+    return [`manager-version = "${this.line}"`];
   }
 
   /** What the original could not have read. */
   get defects(): readonly string[] {
     return this.#consumer?.defects ?? [];
+  }
+
+  /** Everything that came, for another reader. */
+  get raw(): readonly RawEvent[] {
+    return this.#consumer?.raw ?? [];
+  }
+
+  /** Calls that failed, as `method: message`; a test that expects none looks here. */
+  get failures(): string[] {
+    return this.#calls.failures;
+  }
+
+  /** How often kernels of a session were asked for. */
+  creationsOf({ id }: SessionRow): number {
+    return this.#calls.creations.get(id) ?? 0;
   }
 
   connect(daemon: TestDaemon): void {
@@ -110,7 +124,7 @@ export class SmallManager {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all(this.#working);
+    await this.#calls.idle();
     for (const close of this.#closers) await close();
     await this.#consumer?.close();
     await Promise.all([this.#etcd.stop(), this.#redis.stop()]);
@@ -142,26 +156,50 @@ export class SmallManager {
         agentId,
         image: spec.image,
         status: 'PREPARING',
+        changedAtMs: this.#clock.nowMs(),
         creationInfo: null,
         reason: null,
       })),
       result: 'UNDEFINED',
+      retries: 0,
       history: ['PREPARING'],
     };
     this.#specs.set(session.id, spec);
     this.sessions.add(session);
-    for (const agentId of new Set(spec.agents))
-      this.#do('check_and_pull', async () => {
-        const { image } = this.#config(spec, session, 0);
-        await this.client(agentId).call('check_and_pull', { image_configs: { [spec.image]: image } });
-      });
+    this.#calls.checkAndPull(spec, session);
     return session;
   }
 
+  /** Schedules one that has gone back into the queue: by this specification now. */
+  reopen(session: SessionRow, spec: SessionSpec): void {
+    if (session.history.at(-1) !== 'PENDING') throw new Error(`session ${session.id} is not in the queue`);
+    this.#specs.set(session.id, spec);
+    for (const [place, kernel] of session.kernels.entries())
+      kernel.agentId = spec.agents[place] ?? kernel.agentId;
+    this.sessions.move(session, ['PENDING'], 'PREPARING');
+    this.#calls.checkAndPull(spec, session);
+  }
+
   terminate(session: SessionRow, reason = 'user-requested'): void {
+    this.sessions.move(session, ['PENDING'], 'CANCELLED', reason);
     this.sessions.move(session, ALIVE_STATUSES, 'TERMINATING');
-    for (const { id: kernelId, agentId } of session.kernels)
-      this.#do('destroy_kernel', () => this.#destroy(session, { kernelId, agentId, reason }));
+    for (const kernel of session.kernels)
+      if (kernel.status === 'TERMINATING') this.#calls.destroy(session, kernel, reason);
+  }
+
+  /** So much time goes by, and the manager does what it does from time to time. Resolves when that is done. */
+  async pass(ms: number): Promise<void> {
+    this.#clock.advance(ms);
+    this.agents.findLost();
+    for (const session of this.sessions.rows.values()) {
+      if (this.line === '25.17') this.#sweepLost(session);
+      await this.#retry(session);
+    }
+  }
+
+  /** Resolves when no call to an agent is under way: what was told to end has ended. */
+  settled(): Promise<void> {
+    return this.#calls.idle();
   }
 
   /** Resolves when the session is that; a session that ended otherwise is an error. */
@@ -177,123 +215,61 @@ export class SmallManager {
     );
   }
 
+  #hear(event: ReceivedEvent): void {
+    this.heard.push(event);
+    this.agents.apply(event);
+    this.sessions.apply(event);
+    if (event.name === 'agent_status_heartbeat')
+      this.#calls.purge(event.source, findStrays(event.args, this.sessions));
+  }
+
   #advance(session: SessionRow): void {
     const are = (status: KernelStatus) => session.kernels.every((kernel) => kernel.status === status);
     const spec = this.#specs.get(session.id);
     if (!spec) return;
     if (are('PREPARED')) {
       this.sessions.move(session, ['PREPARED'], 'CREATING');
-      for (const agentId of new Set(spec.agents))
-        this.#do('create_kernels', () => this.#create(spec, session, agentId));
-    } else if (session.kernels.some(({ status }) => status === 'CANCELLED') && !are('CANCELLED'))
-      this.sessions.move(session, WAITING_STATUSES, 'CANCELLED');
-    else if (are('RUNNING') && session.result !== 'UNDEFINED')
+      this.#calls.create(spec, session);
+    } else if (are('RUNNING') && session.result !== 'UNDEFINED')
       this.terminate(session, session.result === 'SUCCESS' ? 'task-finished' : 'task-failed');
     else if (are('RUNNING') && session.type === 'batch') this.#startBatch(spec, session);
+    else if (this.#hasBroken(session)) this.terminate(session, 'abnormal-termination');
+  }
+
+  /** A 26.x manager ends a session that has lost a kernel; for one of 25.17 it goes on until somebody ends it. */
+  #hasBroken({ kernels }: SessionRow): boolean {
+    const are = (statuses: readonly KernelStatus[]) =>
+      kernels.some(({ status }) => statuses.includes(status));
+    return this.line === '26.9' && are(['TERMINATED', 'CANCELLED']) && are(ALIVE_STATUSES);
   }
 
   #startBatch(spec: SessionSpec, session: SessionRow): void {
-    const [main] = session.kernels;
-    if (!main || this.#batches.has(session.id)) return;
+    if (this.#batches.has(session.id)) return;
     this.#batches.add(session.id);
-    // Without naming the agent, as a 25.17 manager does.
-    this.#do('trigger_batch_execution', async () => {
-      await this.client(main.agentId)
-        .withAgent(null)
-        .call('trigger_batch_execution', {
-          session_id: session.id,
-          kernel_id: main.id,
-          code: spec.startupCommand ?? '',
-          timeout: null,
-        });
-    });
+    this.#calls.startBatch(spec, session);
   }
 
-  /** All kernels of one agent in one call; a failure ends the whole session. */
-  async #create(spec: SessionSpec, session: SessionRow, agentId: string): Promise<void> {
-    const mine = session.kernels.flatMap((kernel, place) => (kernel.agentId === agentId ? [place] : []));
-    const args = mine.map((place) => this.#arguments(spec, session, place));
-    const [first] = args;
-    if (!first) return;
-    try {
-      await this.client(agentId).call('create_kernels', {
-        ...first,
-        raw_kernel_ids: args.flatMap(({ raw_kernel_ids: ids }) => ids),
-        raw_configs: args.flatMap(({ raw_configs: configs }) => configs),
-        kernel_image_refs: new Map(args.flatMap(({ kernel_image_refs: refs }) => [...refs])),
-      });
-    } catch (error) {
-      this.failures.push(`create_kernels: ${messageOf(error)}`);
-      this.terminate(session, 'failed-to-start');
-    }
+  /** Nobody is there to tell the end of what a lost agent had. */
+  #sweepLost(session: SessionRow): void {
+    for (const kernel of session.kernels)
+      if (kernel.status === 'TERMINATING' && this.agents.isGone(kernel.agentId))
+        this.sessions.moveOne(session, kernel, 'TERMINATED', 'swept-lost-agent');
   }
 
-  #arguments(spec: SessionSpec, session: SessionRow, place: number) {
-    const kernel = session.kernels[place];
-    const isLast = place === session.kernels.length - 1;
-    const args = kernelCreationArguments({
-      image: spec.image,
-      sessionId: session.id,
-      ...(kernel && { kernelId: kernel.id }),
-      ...(spec.digest !== undefined && { digest: spec.digest }),
-      autoPull: spec.autoPull ?? 'none',
-      labels: isLast && spec.lastLabels ? spec.lastLabels : spec.labels,
-      sessionType: session.type,
-      resourceSlots: { cpu: '1', mem: '67108864' },
-    });
-    const [role, index] = place === 0 ? ['main', 1] : ['sub', place];
-    const size = session.kernels.length;
-    return {
-      ...args,
-      raw_configs: args.raw_configs.map((config) => ({
-        ...config,
-        image: { ...config.image, is_local: false },
-        cluster_role: role,
-        cluster_idx: index,
-        cluster_hostname: `${role}${String(index)}`,
-      })),
-      raw_cluster_info: {
-        ...args.raw_cluster_info,
-        size,
-        replicas: size === 1 ? { main: 1 } : { main: 1, sub: size - 1 },
-      },
-      kernel_image_refs: new Map([...args.kernel_image_refs].map(([id, ref]) => [id, notLocal(ref)])),
-    };
+  async #retry(session: SessionRow): Promise<void> {
+    const spec = this.#specs.get(session.id);
+    const has = (statuses: readonly KernelStatus[]) =>
+      session.kernels.some(({ status }) => statuses.includes(status));
+    const changedAtMs = Math.min(...session.kernels.map((kernel) => kernel.changedAtMs));
+    if (!spec || !has(['PREPARING', 'PULLING', 'CREATING'])) return;
+    if (this.#clock.nowMs() - changedAtMs < STUCK_AFTER_MS) return;
+    const isCreating = has(['CREATING']);
+    if (isCreating ? await this.#calls.isCreating(session) : await this.#calls.isPulling(session)) return;
+    session.retries += 1;
+    if (session.retries >= LAST_RETRY) {
+      session.retries = 0;
+      this.sessions.move(session, RETRIABLE_STATUSES, 'PENDING');
+    } else if (isCreating) this.#calls.create(spec, session);
+    else this.#calls.checkAndPull(spec, session);
   }
-
-  #config(spec: SessionSpec, session: SessionRow, place: number) {
-    const [config] = this.#arguments(spec, session, place).raw_configs;
-    if (!config) throw new Error('a session without kernels');
-    return config;
-  }
-
-  /** Again and again until the kernel is TERMINATED, as a manager does while the session is TERMINATING. */
-  async #destroy(
-    session: SessionRow,
-    { kernelId, agentId, reason }: { kernelId: string; agentId: string; reason: string },
-  ): Promise<void> {
-    const kernel = session.kernels.find(({ id }) => id === kernelId);
-    while (kernel?.status === 'TERMINATING' && !this.#isClosed) {
-      await this.client(agentId).destroyKernel({ kernelId, sessionId: session.id, reason });
-      await eventually(
-        () => {
-          if (kernel.status === 'TERMINATING' && !this.#isClosed) throw new Error('still there');
-        },
-        { timeoutMs: REPEAT_MS },
-      ).catch(() => undefined);
-    }
-  }
-
-  #do(method: string, work: () => Promise<void>): void {
-    const task = work()
-      .catch((error: unknown) => {
-        this.failures.push(`${method}: ${messageOf(error)}`);
-      })
-      .finally(() => this.#working.delete(task));
-    this.#working.add(task);
-  }
-}
-
-function notLocal({ name, project, tag, registry, architecture }: ImageRef): ImageRef {
-  return new ImageRef({ name, project, tag, registry, architecture, isLocal: false });
 }
