@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import type { DaemonConfig } from '../config/index.js';
 import { within } from '../core/async.js';
-import { systemClock } from '../core/clock.js';
+import type { Clock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
@@ -20,6 +21,7 @@ import {
 /** spec/events-and-stores.md 8.1 */
 const REFRESH_MS = 60_000;
 const SWEEP_MS = 600_000;
+const CONNECT_MS = 5000;
 /** A stop waits no longer for a store that is away. */
 const REMOVAL_MS = 2000;
 
@@ -30,6 +32,7 @@ interface DiscoveryParts {
   readonly view: AgentEtcdView;
   readonly redis: RedisConnections | null;
   readonly events: EventSink;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -44,11 +47,18 @@ export function openServiceDiscovery(parts: DiscoveryParts): { close(): Promise<
 }
 
 /** The record by which Prometheus finds `/metrics`; there is none where `/metrics` is not served. */
-function announceRecord({ config, agentId, view, redis, logger }: DiscoveryParts): (() => Promise<void>)[] {
+function announceRecord({
+  config,
+  agentId,
+  view,
+  redis,
+  clock,
+  logger,
+}: DiscoveryParts): (() => Promise<void>)[] {
   if (config.http.listen === null) return [];
   const opened = recordsOf(config, view, redis);
   if (!opened) return [];
-  const { records, close } = opened;
+  const { records, whenReady, close } = opened;
   const { host, port } = config.http.announced;
   const record: ServiceRecord = {
     id: recordId(agentId, `${host}:${String(port)}`),
@@ -56,23 +66,26 @@ function announceRecord({ config, agentId, view, redis, logger }: DiscoveryParts
     serviceGroup: 'agent',
     version: VERSION,
     endpoint: { host, port },
-    registeredAtMs: systemClock.nowMs(),
+    registeredAtMs: clock.nowMs(),
     labels: config.managerVersion === '25.17' ? null : config.serviceDiscovery.extraLabels,
   };
-  const common = { clock: systemClock, logger };
+  const common = { clock, logger };
   const rounds = [
     new Rounds({
       ...common,
       name: 'service discovery',
       intervalMs: REFRESH_MS,
-      round: () => records.put(record, systemClock.nowMs()),
+      round: async () => {
+        await whenReady();
+        await records.put(record, clock.nowMs());
+      },
     }),
     new Rounds({
       ...common,
       name: 'sweep of service discovery',
       intervalMs: SWEEP_MS,
       round: async () => {
-        const stale = await records.sweep(record, systemClock.nowMs());
+        const stale = await records.sweep(record, clock.nowMs());
         if (stale.length > 0) logger.info('records of services that are gone were removed', { stale });
       },
     }),
@@ -90,19 +103,37 @@ function announceRecord({ config, agentId, view, redis, logger }: DiscoveryParts
   ];
 }
 
+interface OpenedRecords {
+  readonly records: ServiceRecords;
+  /** The first record would come a minute late if the connection were just being opened. */
+  readonly whenReady: () => Promise<void>;
+  readonly close: () => void;
+}
+
 function recordsOf(
   config: DaemonConfig,
   view: AgentEtcdView,
   redis: RedisConnections | null,
-): { readonly records: ServiceRecords; readonly close: () => void } | null {
+): OpenedRecords | null {
   if (config.serviceDiscovery.type === 'etcd')
-    return config.store === 'etcd' ? { records: new EtcdServiceRecords(view), close: () => undefined } : null;
+    return config.store === 'etcd'
+      ? {
+          records: new EtcdServiceRecords(view),
+          whenReady: () => Promise.resolve(),
+          close: () => undefined,
+        }
+      : null;
   if (!redis) return null;
   // The server of the role, but database 0 (spec/events-and-stores.md 2.2).
   const client = redis.client('live').duplicate({ db: 0 });
   client.on('error', () => undefined);
   return {
     records: new RedisServiceRecords(() => client),
+    whenReady: async () => {
+      if (client.status === 'ready') return;
+      const signal = AbortSignal.timeout(CONNECT_MS);
+      await once(client, 'ready', { signal }).catch(() => undefined);
+    },
     close: () => {
       client.disconnect();
     },
@@ -124,11 +155,17 @@ function recordId(agentId: AgentId, address: string): string {
 }
 
 /** Events of 26.x managers, where a group is configured. */
-function announceService({ config, agentId, events, logger }: DiscoveryParts): (() => Promise<void>)[] {
+function announceService({
+  config,
+  agentId,
+  events,
+  clock,
+  logger,
+}: DiscoveryParts): (() => Promise<void>)[] {
   const { serviceGroup, instanceId, displayName, extraLabels, endpoints } = config.serviceDiscovery;
   if (serviceGroup === null || serviceGroup === '' || config.managerVersion === '25.17') return [];
   const instance = { instanceId: instanceId ?? agentId, serviceGroup };
-  const startedAtMs = systemClock.nowMs();
+  const startedAtMs = clock.nowMs();
   const rounds = new Rounds({
     name: 'announcement of the service',
     intervalMs: REFRESH_MS,
@@ -142,7 +179,7 @@ function announceService({ config, agentId, events, logger }: DiscoveryParts): (
         endpoints,
         startedAtMs,
       }),
-    clock: systemClock,
+    clock,
     logger,
   });
   return [

@@ -35,7 +35,7 @@ export function openSurroundings(parts: {
   if (agentId === undefined) return { close: () => Promise.resolve() };
   if (config.backend === 'docker') sources.engine = new BackendProbe({ backend, agentId, logger });
   const volumes = openVolumeRequests({ ...parts, agentIds });
-  const discovery = openServiceDiscovery({ ...parts, agentId });
+  const discovery = openServiceDiscovery({ ...parts, agentId, clock: systemClock });
   const plugins = new PluginSettings({ config, view, plugins: resources, clock: systemClock, logger });
   return {
     close: async () => {
