@@ -88,6 +88,15 @@ export class PortPool implements HostPorts {
     }
   }
 
+  async exchange(kernelId: KernelId, ports: readonly number[]): Promise<readonly number[]> {
+    const fresh = await this.acquire(kernelId, ports.length);
+    for (const port of ports) {
+      const holder = this.#held.get(port);
+      if (holder?.kind === 'kernel' && holder.kernelId === kernelId) this.#giveBack(port);
+    }
+    return fresh;
+  }
+
   preview(count: number): readonly number[] {
     this.#reclaimLeases();
     if (this.#free.size < count) throw this.#exhausted();

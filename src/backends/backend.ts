@@ -37,7 +37,8 @@ export interface KernelBackend {
    * Starts the container; the runner inside may need a moment until it answers. A start that fails or is cancelled
    * leaves the container created, never half started. Starting a running one gives its endpoints and changes nothing;
    * an ended one is started again.
-   * @throws an error with code `BACKEND_KERNEL_MISSING` when the container is gone.
+   * @throws an error with code `BACKEND_KERNEL_MISSING` when the container is gone. When host ports of the plan are in
+   * use by something else, `details.takenPorts` of the error names them.
    */
   start(handle: KernelHandle, signal: AbortSignal): Promise<RunnerEndpoints>;
   /**

@@ -7,11 +7,14 @@ import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { messageOf } from '../../src/core/errors.js';
+import { addedTo, contentsOf, type EngineContents, NOTHING_ADDED } from './engine-contents.js';
 import { eventually } from './eventually.js';
 import { pathOf, requirement } from './requirements.js';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/docker-engine', import.meta.url));
 const run = promisify(execFile);
+/** Until an engine has done what it was told: removals that a test did not wait for. */
+const PATIENT = { timeoutMs: 60_000 };
 
 /** What `scripts/docker-engine` reads. */
 export interface EngineEnvironment {
@@ -24,6 +27,8 @@ export class DockerEngine {
   readonly directory: string;
   readonly socketPath: string;
   readonly docker: Docker;
+  /** Tags that tests have made by themselves. */
+  readonly testTags = new Set<string>();
 
   private constructor(directory: string) {
     this.directory = directory;
@@ -57,6 +62,7 @@ export class DockerEngine {
   /** Makes an image of what a tar archive holds. */
   async importImage(archive: AsyncIterable<unknown>, name: string): Promise<void> {
     const [repo, tag] = name.split(':');
+    this.testTags.add(name);
     const answer = (await this.docker.importImage(Readable.from(archive), {
       repo,
       tag,
@@ -69,6 +75,12 @@ export class DockerEngine {
       .catch((error: unknown) => {
         throw new Error(`image ${name}: ${text}`, { cause: error });
       });
+  }
+
+  async tagImage(name: string, further: string): Promise<void> {
+    const [repo, tag] = further.split(':');
+    this.testTags.add(further);
+    await this.docker.getImage(name).tag({ repo: repo ?? '', tag: tag ?? '' });
   }
 
   async pid(): Promise<number> {
@@ -128,7 +140,7 @@ function busyboxIsStatic(): boolean {
 }
 
 /**
- * Declares tests that need an engine, or skips them aloud. What `scripts/test` installs must be there on CI; that an
+ * Declares tests that need an engine, or skips them aloud; after each the engine has what it had before. What `scripts/test` installs must be there on CI; that an
  * engine may run at all is up to the machine, so its refusal is a reason to skip everywhere.
  */
 export async function describeWithEngine(
@@ -157,8 +169,18 @@ export async function describeWithEngine(
   const started = engine;
   if (started === null) return;
   describe(title, () => {
-    afterAll(() => started.stop(), 120_000);
+    let before: EngineContents;
+    beforeEach(async () => {
+      before = await contentsOf(started.docker);
+    });
+    // In this order: hooks of the body come first.
     body(started);
+    afterEach(async () => {
+      await eventually(async () => {
+        expect(addedTo(before, await contentsOf(started.docker), started.testTags)).toEqual(NOTHING_ADDED);
+      }, PATIENT);
+    }, 90_000);
+    afterAll(() => started.stop(), 120_000);
   });
 }
 

@@ -28,6 +28,7 @@ export interface Hang {
 /** Named points at which the parts of a test can be made to fail, once, or to hang. */
 export class Faults {
   readonly #failures = new Map<string, { readonly error: Error; left: number }>();
+  readonly #later = new Map<string, Error>();
   readonly #hangs = new Map<
     string,
     { readonly entered: Deferred<void>; readonly released: Deferred<void> }
@@ -40,6 +41,11 @@ export class Faults {
   fail(point: string, options: { readonly error?: Error; readonly times?: number } = {}): void {
     const { error = new Error(`injected failure at ${point}`), times = 1 } = options;
     this.#failures.set(point, { error, left: times });
+  }
+
+  /** When the point is passed for the given time in all; the first is 1. */
+  failAt(point: string, time: number, error = new Error(`injected failure at ${point}`)): void {
+    this.#later.set(`${point} ${String(time)}`, error);
   }
 
   hang(point: string): Hang {
@@ -59,6 +65,7 @@ export class Faults {
   /** Forgets failures and hangs that nobody has come to. */
   heal(): void {
     this.#failures.clear();
+    this.#later.clear();
     this.#hangs.clear();
   }
 
@@ -107,6 +114,8 @@ export class Faults {
     this.#poison.signal.throwIfAborted();
     this.passed.push(point);
     for (const watch of this.#watchers) watch();
+    const later = this.#later.get(`${point} ${String(this.passed.filter((one) => one === point).length)}`);
+    if (later) throw later;
     const failure = this.#failures.get(point);
     if (!failure || failure.left === 0) return;
     failure.left -= 1;

@@ -59,3 +59,21 @@ export function checkPorts(
         );
   }
 }
+
+/** What engines say, in all their releases, of a host port that they cannot have. */
+const IN_USE = /address already in use|port is already allocated/i;
+
+/**
+ * Which of the reserved host ports a start has failed for because something else on this machine has them; all of them
+ * when the engine does not say which. Pure.
+ */
+export function takenPortsOf(
+  message: string,
+  reserved: Readonly<Record<string, readonly number[]>>,
+): readonly number[] {
+  if (!IN_USE.test(message)) return [];
+  const ports = Object.values(reserved).flat();
+  const named = new Set([...message.matchAll(/:(\d+)/g)].map(([, port]) => Number(port)));
+  const taken = ports.filter((port) => named.has(port));
+  return taken.length > 0 ? taken : ports;
+}

@@ -2,7 +2,7 @@ import { throwIfCancelled } from '../../core/async.js';
 import { messageOf } from '../../core/errors.js';
 import type { KernelHandle } from '../backend.js';
 import type { ContainerEnds } from './container-ends.js';
-import { checkPorts } from './container-ports.js';
+import { checkPorts, takenPortsOf } from './container-ports.js';
 import type { ContainerUsage } from './container-usage.js';
 import type { ContainerWatcher } from './container-watcher.js';
 import type { Engine } from './engine.js';
@@ -56,7 +56,10 @@ export class ContainerStarts {
     await engine.containers.start(handle.containerId).catch((error: unknown) => {
       throw statusOf(error) === 404 && /no such container/i.test(messageOf(error))
         ? isMissing(handle)
-        : new ContainerStartError(`${what}: ${messageOf(error)}`, { cause: error });
+        : new ContainerStartError(`${what}: ${messageOf(error)}`, {
+            cause: error,
+            details: { takenPorts: takenPortsOf(messageOf(error), stateOf(handle).published) },
+          });
     });
     if (signal.aborted) await this.#undo(handle);
     throwIfCancelled(signal, what);

@@ -3,14 +3,13 @@ import { KernelCreationError } from '../errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
 import { modelPorts } from '../models/needs.js';
 import { resolveModels } from '../models/resolve.js';
-import { isOnHostNetwork } from '../networks/built-in.js';
 import type { KernelCreationResult } from '../requests.js';
 import type { LifecycleParts } from './parts.js';
 import { announceProgress, type CreationProgress } from './progress.js';
 import { checkArchitecture, ensureImage } from './pull.js';
 import {
   countHostPorts,
-  fixedPorts,
+  fixedPortsOf,
   type PlannedService,
   planServices,
   withHostPorts,
@@ -75,12 +74,7 @@ async function takePorts(
   kernel: Kernel,
   services: readonly PlannedService[],
 ): Promise<void> {
-  const { config, cluster } = kernel.request;
-  const fixed = fixedPorts(services, {
-    sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
-    isOnHost: isOnHostNetwork(kernel.request),
-    isToldHostPorts: parts.backend.isOnHostNetwork ?? false,
-  });
+  const fixed = fixedPortsOf(kernel.request, services, parts.backend);
   const booked = [...fixed.values()].flat();
   let taken: readonly number[];
   try {

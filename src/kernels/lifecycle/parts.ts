@@ -127,6 +127,11 @@ export interface DeviceNeeds {
 export interface HostPorts {
   /** @throws PortPoolExhaustedError; nothing is taken then. */
   acquire(kernelId: KernelId, count: number): Promise<readonly number[]>;
+  /**
+   * As many others in the place of these, which turned out to be in use by something that is not ours: they go to the
+   * end of the line. @throws PortPoolExhaustedError; nothing has changed then.
+   */
+  exchange(kernelId: KernelId, ports: readonly number[]): Promise<readonly number[]>;
   /** The free ports that would come next; nothing is taken. @throws PortPoolExhaustedError when there are fewer. */
   preview(count: number): readonly number[];
   /** Books ports that a kernel has already. @throws when another kernel has one of them; nothing is booked then. */

@@ -4,13 +4,12 @@ import { NotImplementedError } from '../../core/errors.js';
 import { parseKernelId } from '../../core/ids.js';
 import { modelPorts } from '../models/needs.js';
 import { resolveModels } from '../models/resolve.js';
-import { isOnHostNetwork } from '../networks/built-in.js';
 import { SessionNetworks } from '../networks/session-networks.js';
 import type { KernelCreationRequest, KernelPreview } from '../requests.js';
 import { gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
 import { checkArchitecture } from './pull.js';
-import { countHostPorts, fixedPorts, planServices, withHostPorts } from './service-ports.js';
+import { countHostPorts, fixedPortsOf, planServices, withHostPorts } from './service-ports.js';
 
 const REDACTED = '<redacted>';
 
@@ -28,16 +27,12 @@ export async function previewKernel(
   const { backend, networks = new SessionNetworks(), ports: pool, settings } = parts;
   if (!backend.describe) throw new NotImplementedError('plan_kernel');
   checkArchitecture(request.imageRef.architecture, settings.architecture);
-  const { config, cluster } = request;
+  const { config } = request;
   const models = await resolveModels(backend, request, settings.managerVersion ?? '25.17');
   const network = await networks.join(parts.agentId, request, { isPreview: true });
   const services = planServices(config, modelPorts(models));
   const allocation = allocateOnTrial(parts, request);
-  const fixed = fixedPorts(services, {
-    sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
-    isOnHost: isOnHostNetwork(request),
-    isToldHostPorts: backend.isOnHostNetwork ?? false,
-  });
+  const fixed = fixedPortsOf(request, services, backend);
   const [replIn = 0, replOut = 0, ...forServices] = pool.preview(2 + countHostPorts(services, fixed));
   const { plan } = gatherPlan(parts, {
     request,

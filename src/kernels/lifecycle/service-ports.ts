@@ -1,7 +1,9 @@
+import type { KernelBackend } from '../../backends/backend.js';
 import { ValueError } from '../../core/errors.js';
 import { ServicePortError } from '../errors.js';
+import { isOnHostNetwork } from '../networks/built-in.js';
 import type { RunnerApp } from './parts.js';
-import type { KernelCreationConfig, ServicePort } from '../requests.js';
+import type { KernelCreationConfig, KernelCreationRequest, ServicePort } from '../requests.js';
 
 /** spec/kernel-lifecycle.md 1.5. */
 export const SERVICE_PORTS_LABEL = 'ai.backend.service-ports';
@@ -136,6 +138,19 @@ export function fixedPorts(
   }
   if (facts.sshPort !== undefined) fixed.set('sshd', [facts.sshPort]);
   return fixed;
+}
+
+/** Of a kernel's services, by what the manager says of its cluster and network. */
+export function fixedPortsOf(
+  { config, cluster }: KernelCreationRequest,
+  services: readonly PlannedService[],
+  backend: Pick<KernelBackend, 'isOnHostNetwork'>,
+): FixedPorts {
+  return fixedPorts(services, {
+    sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
+    isOnHost: isOnHostNetwork({ cluster }),
+    isToldHostPorts: backend.isOnHostNetwork ?? false,
+  });
 }
 
 /** Service name -> host ports, one for each container port. */

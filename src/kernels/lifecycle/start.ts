@@ -1,20 +1,11 @@
-import type { KernelHandle, RunnerEndpoints } from '../../backends/backend.js';
-import { InvariantError, isSpleniumError, messageOf } from '../../core/errors.js';
+import type { KernelHandle } from '../../backends/backend.js';
+import { messageOf } from '../../core/errors.js';
 import type { Kernel, KernelPorts } from '../kernel.js';
 import { SessionNetworks, withExposedPorts } from '../networks/session-networks.js';
 import type { KernelCreationResult, ResourceSpec, ServicePort } from '../requests.js';
-import { type GatheredPlan, gatherPlan } from './gather-plan.js';
+import { claimed, joinNetwork, makeContainer } from './make-container.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
-import { recordFile } from './scratch-record.js';
 import type { CreationProgress } from './progress.js';
-import {
-  appendContainerId,
-  configFiles,
-  planScratchFiles,
-  prepareScratch,
-  ScratchOwner,
-  writeScratchFiles,
-} from './scratch.js';
 import { mergeApps, publicServices } from './service-ports.js';
 
 /**
@@ -32,24 +23,12 @@ export async function startKernel(
   const { kernel, signal } = progress;
   const { agentId, networks = new SessionNetworks(), settings } = parts;
   const { request } = kernel;
-  const { allocation, ports } = claimed(kernel);
 
-  const network = await networks.join(agentId, request, { isPreview: false, signal });
-  signal.throwIfAborted();
-  const gathered = gatherPlan(parts, {
-    request,
-    allocation,
-    ports,
-    services: kernel.servicePorts,
-    models: kernel.models,
-    network,
-    scratchRoot: kernel.scratchRoot,
-  });
-  await networks.prepare(agentId, request, gathered.plan.ports, signal);
-  signal.throwIfAborted();
+  const first = await joinNetwork(parts, progress);
   if (parts.starts?.isFull) progress.enter('waiting-for-turn');
   const leave = await parts.starts?.enter(signal);
-  const { handle, endpoints } = await makeContainer(parts, progress, gathered, options).finally(leave);
+  const { handle, endpoints, gathered } = await makeContainer(parts, progress, first, options).finally(leave);
+  const { allocation, ports } = claimed(kernel);
   const exposed = await networks.expose(agentId, request, gathered.plan.ports, signal);
   signal.throwIfAborted();
 
@@ -98,50 +77,6 @@ export function creationResult(
   };
 }
 
-/** From the plan to a container that runs. A kernel that ends meanwhile is cleaned up by the caller. */
-async function makeContainer(
-  parts: LifecycleParts,
-  progress: CreationProgress,
-  { plan, devices, relays, mounts }: GatheredPlan,
-  options: { readonly scratch: 'new' | 'kept' },
-): Promise<{ readonly handle: KernelHandle; readonly endpoints: RunnerEndpoints }> {
-  const { kernel, signal } = progress;
-  const { backend, journal, resources, settings } = parts;
-  const { request } = kernel;
-  progress.enter('preparing-scratch');
-  const resourceText = resources.resourceText(claimed(kernel).allocation, mounts);
-  const owner = new ScratchOwner(plan.identity, parts.logger);
-  if (options.scratch === 'new')
-    await prepareScratch(
-      plan.scratch,
-      [recordFile(kernel), ...planScratchFiles(request, plan, resourceText, devices.files)],
-      owner,
-      {
-        volume: { type: settings.scratchType ?? 'hostdir', imageBytes: settings.scratchSizeBytes ?? 0 },
-        devices: Object.keys(devices.files),
-      },
-    );
-  else await writeScratchFiles(plan.scratch, [recordFile(kernel), ...configFiles(plan, resourceText)], owner);
-  await parts.relays?.open(relays);
-
-  progress.enter('creating-container');
-  const handle = await backend.create(plan, signal).catch((error: unknown) => {
-    // One that was there before is not of this creation.
-    kernel.hasContainerInDoubt = !isSpleniumError(error, 'BACKEND_KERNEL_EXISTS');
-    throw error;
-  });
-  kernel.learn({ handle });
-  await appendContainerId(plan.scratch, handle.containerId);
-  // The start need not wait for the disk: until the record is there, a recovery finds the container by its labels.
-  const noted = journal.record(kernel);
-  noted.catch(() => undefined);
-  progress.enter('starting-container');
-  const endpoints = await backend.start(handle, signal);
-  kernel.learn({ endpoints });
-  await noted;
-  return { handle, endpoints };
-}
-
 /**
  * The record says "running, not announced" before the event goes out: a crash between the two makes the recovery
  * announce it, and never loses a kernel that the manager has been told of.
@@ -179,12 +114,4 @@ export async function announceStart(
       error: messageOf(error),
     });
   });
-}
-
-/** What the allocation step has given the kernel. */
-function claimed(kernel: Kernel): { readonly allocation: KernelAllocation; readonly ports: KernelPorts } {
-  const { allocation, ports } = kernel;
-  if (!allocation || !ports)
-    throw new InvariantError(`kernel ${kernel.id} is to be started without resources or host ports`);
-  return { allocation, ports };
 }

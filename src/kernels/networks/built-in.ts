@@ -36,7 +36,7 @@ function hostNetwork({ sshPorts }: NetworkMember): PlannedNetwork {
 }
 
 /** Does the kernel share the machine's network, so that no port of it is translated? */
-export const isOnHostNetwork = ({ cluster }: KernelCreationRequest): boolean =>
+export const isOnHostNetwork = ({ cluster }: Pick<KernelCreationRequest, 'cluster'>): boolean =>
   cluster.networkConfig['mode'] === 'host';
 
 /** What is thrown is a rejection. */

@@ -87,9 +87,13 @@ await describeWithEngine('two agents on one engine', (engine) => {
     });
     return side;
   };
-  const goneOf = async ({ agent, request }: Side) => {
+  const goneOf = async ({ bench, agent, request }: Side) => {
     await eventually(() => {
       expect(agent.kernels.has(request.kernelId)).toBe(false);
+    }, PATIENT);
+    // Its record goes after the announcement.
+    await eventually(async () => {
+      expect((await stateOf({ bench, agent, request })).records).toEqual([]);
     }, PATIENT);
     expect(await containerOf(request)).toEqual([]);
   };

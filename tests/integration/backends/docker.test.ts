@@ -208,7 +208,7 @@ await describeWithEngine('docker backend on a real engine', (engine) => {
       await open(stubVolume);
       const plan = await harness.plan();
       const { handle } = await stub(plan);
-      await engine.docker.getImage(BUSYBOX_IMAGE).tag({ repo: 'splenium-test/other', tag: '1' });
+      await engine.tagImage(BUSYBOX_IMAGE, 'splenium-test/other:1');
       const other = { ...plan, imageCanonical: 'splenium-test/other:1' };
       await expect(backend.create(other, NEVER)).rejects.toMatchObject({ code: 'BACKEND_KERNEL_EXISTS' });
       expect(await backend.list(plan.agentId)).toEqual([handle]);

@@ -342,6 +342,12 @@ export class BookedPorts implements HostPorts {
     return taken;
   }
 
+  async exchange(kernelId: KernelId, ports: readonly number[]): Promise<readonly number[]> {
+    const fresh = await this.acquire(kernelId, ports.length);
+    for (const port of ports) this.#owners.delete(port);
+    return fresh;
+  }
+
   preview(count: number): readonly number[] {
     const ports = Array.from({ length: PORTS }, (_, index) => FIRST_PORT + index);
     return ports.filter((port) => !this.#owners.has(port)).slice(0, count);

@@ -86,3 +86,14 @@ test('a port that a kernel has is not taken over by another one, and nothing is 
   ports.restore(KERNEL, [30_001]);
   expect(ports.freeCount).toBe(2);
 });
+
+test('exchanged ports go to the end of the line, and nothing changes where there are no others', async () => {
+  const { ports } = pool([30_000, 30_003]);
+  await ports.acquire(KERNEL, 2);
+  expect(await ports.exchange(KERNEL, [30_000])).toEqual([30_002]);
+  expect(new Set(ports.portsOf(KERNEL))).toEqual(new Set([30_001, 30_002]));
+  expect(ports.preview(2)).toEqual([30_003, 30_000]);
+  await ports.acquire(OTHER, 2);
+  await expect(ports.exchange(KERNEL, [30_001])).rejects.toMatchObject({ code: 'PORT_POOL_EXHAUSTED' });
+  expect(new Set(ports.portsOf(KERNEL))).toEqual(new Set([30_001, 30_002]));
+});
