@@ -1,4 +1,4 @@
-import { messageOf } from '../core/errors.js';
+import { messageOf, nameOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Counter, Histogram, Metrics } from '../core/metrics.js';
@@ -111,7 +111,7 @@ export class VolumeRequests {
       this.#failed.increment({
         ...labels,
         event_type: name,
-        exception: failure instanceof Error ? failure.name : 'unknown',
+        exception: nameOf(failure),
       });
     this.#durations.observe(durationMs / 1000, {
       ...labels,

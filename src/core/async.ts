@@ -18,6 +18,13 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
+/** Does the work at once; what it throws is a rejection, as callers of a promise expect. */
+export function attempt<T>(work: () => T | PromiseLike<T>): Promise<T> {
+  return new Promise((resolve) => {
+    resolve(work());
+  });
+}
+
 /**
  * Waits for a promise, but no longer than the deadline and only until the signal aborts. The underlying work goes
  * on: pass the same signal to it when it should stop too.

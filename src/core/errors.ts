@@ -97,12 +97,12 @@ export class CancelledError extends SpleniumError {
   override readonly pythonName = 'CancelledError';
 }
 
-/** A function of the surface that this release does not implement yet; names the function. */
+/** A function of the surface that does not work here, such as on a backend without images; names the function. */
 export class NotImplementedError extends SpleniumError {
   override readonly code = 'NOT_IMPLEMENTED';
   override readonly pythonName = 'NotImplementedError';
 
-  constructor(functionName: string, why = 'this release does not implement it yet') {
+  constructor(functionName: string, why: string) {
     super(`${functionName}: ${why}`, { details: { functionName } });
   }
 }
@@ -140,4 +140,9 @@ export function messageOf(error: unknown): string {
   if (typeof error === 'object' && error !== null && 'message' in error && typeof error.message === 'string')
     return error.message;
   return String(error);
+}
+
+/** The name of the class of anything that was thrown: `unknown` for what has none. */
+export function nameOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'name' in error ? String(error.name) : 'unknown';
 }

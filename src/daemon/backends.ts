@@ -13,10 +13,10 @@ import { FakeRunner } from '../kernel-runner/fake-runner.js';
 import type { RedisConnections } from '../stores/redis-connections.js';
 import { RedisImageDistros } from '../stores/redis-image-distros.js';
 
-/** What the configuration may ask for and this release does not have. @throws ConfigError */
-export function refuseUnbuiltBackend(config: DaemonConfig): void {
+/** For a backend of the original that is not here. @throws ConfigError */
+export function refuseMissingBackend(config: DaemonConfig): void {
   if (config.backend !== 'kubernetes') return;
-  const message = `'${config.backend}' is not part of this release yet`;
+  const message = `there is no '${config.backend}' backend: use docker, process or dummy`;
   throw new ConfigError([{ key: 'agent.backend', message, origin: config.file ?? 'configuration' }]);
 }
 

@@ -15,7 +15,7 @@ import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { agentFactory, hostsOf, identifyAgents } from './agents.js';
-import { openBackend, refuseUnbuiltBackend } from './backends.js';
+import { openBackend, refuseMissingBackend } from './backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './keys.js';
 import { openSessionNetworks } from './networks.js';
 import { createNodeResources } from './resources.js';
@@ -77,10 +77,10 @@ export class Daemon {
 
   /**
    * Resolves once every agent can take calls and the socket is open. What had been opened is closed again on failure.
-   * @throws ConfigError for parts that this release does not have, and whatever keeps a part from opening.
+   * @throws ConfigError for a backend that is not here, and whatever keeps a part from opening.
    */
   static async open(options: DaemonOptions): Promise<Daemon> {
-    refuseUnbuiltBackend(options.loaded.config);
+    refuseMissingBackend(options.loaded.config);
     const parts = new DisposalStack();
     try {
       return await Daemon.#open(options, parts);

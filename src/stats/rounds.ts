@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.js';
-import { messageOf } from '../core/errors.js';
+import { messageOf, nameOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 
 interface RoundsParts {
@@ -70,7 +70,3 @@ export class Rounds {
     }
   }
 }
-
-/** Class name of what was thrown, for a label. */
-const nameOf = (error: unknown): string =>
-  typeof error === 'object' && error !== null && 'name' in error ? String(error.name) : 'unknown';

@@ -25,7 +25,11 @@ export async function previewKernel(
   { showSecrets }: { readonly showSecrets: boolean },
 ): Promise<KernelPreview> {
   const { backend, networks = new SessionNetworks(), ports: pool, settings } = parts;
-  if (!backend.describe) throw new NotImplementedError('plan_kernel');
+  if (!backend.describe)
+    throw new NotImplementedError(
+      'plan_kernel',
+      `the ${backend.kind} backend cannot tell how it would start a kernel`,
+    );
   checkArchitecture(request.imageRef.architecture, settings.architecture);
   const { config } = request;
   const models = await resolveModels(backend, request, settings.managerVersion ?? '25.17');

@@ -1,3 +1,4 @@
+import { attempt } from '../../core/async.js';
 import { ValueError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { AllocationStyle } from '../alloc-map/create.js';
@@ -57,16 +58,16 @@ export class CudaPlugin implements DevicePlugin {
   }
 
   /** The mask applies at once: a GPU that is masked now gets no new kernels. @throws ValueError naming the setting. */
-  // Async, so that a refusal is a rejection.
-  // eslint-disable-next-line @typescript-eslint/require-await
-  async updateSettings(settings: Readonly<Record<string, string>>): Promise<readonly string[]> {
-    const { allocation, quantum, deviceMask } = cudaSettings(settings);
-    this.#deviceMask = deviceMask;
-    const started = this.#options.settings;
-    return [
-      ...(allocation === started.allocation ? [] : ['allocation_mode']),
-      ...(quantum === started.quantum ? [] : ['quantum_size']),
-    ];
+  updateSettings(settings: Readonly<Record<string, string>>): Promise<readonly string[]> {
+    return attempt(() => {
+      const { allocation, quantum, deviceMask } = cudaSettings(settings);
+      this.#deviceMask = deviceMask;
+      const started = this.#options.settings;
+      return [
+        ...(allocation === started.allocation ? [] : ['allocation_mode']),
+        ...(quantum === started.quantum ? [] : ['quantum_size']),
+      ];
+    });
   }
 
   slots(): readonly SlotDescription[] {
