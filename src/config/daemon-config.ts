@@ -148,6 +148,11 @@ export function compileDaemon(
       maxBytes: values.get('splenium.outbox.max-bytes'),
       maxAgeMs: values.get('splenium.outbox.max-age-sec') * 1000,
     },
+    keptLogs: {
+      maxLogs: values.get('splenium.kept-logs.max-logs'),
+      maxBytes: values.get('splenium.kept-logs.max-bytes'),
+      maxAgeMs: values.get('splenium.kept-logs.max-age-sec') * 1000,
+    },
     maxParallelStarts: values.get('splenium.max-parallel-starts') || null,
     docker: dockerOf(values, input),
     agents,

@@ -59,10 +59,11 @@ export interface DaemonConfig {
   readonly limits: LimitsConfig;
   readonly deadlines: DeadlinesConfig;
   readonly outbox: OutboxConfig;
-  /** At least one; the first is the default agent. */
+  readonly keptLogs: KeptLogsConfig;
   /** Kernels started at the same moment; null: two for each core. */
   readonly maxParallelStarts: number | null;
   readonly docker: DockerConfig;
+  /** At least one; the first is the default agent. */
   readonly agents: readonly AgentConfig[];
   /** The same for `config show`: every key with its value as written and where it comes from. */
   readonly views: readonly ConfigView[];
@@ -279,6 +280,13 @@ export interface DeadlinesConfig {
 
 export interface OutboxConfig {
   readonly maxEvents: number;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+}
+
+/** Bounds of the logs of ended kernels that wait for their store. */
+export interface KeptLogsConfig {
+  readonly maxLogs: number;
   readonly maxBytes: number;
   readonly maxAgeMs: number;
 }

@@ -26,13 +26,13 @@ import { lockHolders, startCommitReports } from './reports.js';
 import { type Measuring, startStatistics } from './statistics.js';
 import type { NodeIdentity } from './identity.js';
 import type { AgentInfo, EventSink } from '../events/catalogue.js';
+import type { KernelLogs } from '../kernels/lifecycle/parts.js';
 import type { StartGate } from '../kernels/lifecycle/start-gate.js';
 import type { SessionNetworks } from '../kernels/networks/session-networks.js';
 import type { NodeResources } from '../resources/index.js';
 import type { AgentFactory } from '../runtime/agent-runtime.js';
 import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
 import type { StateDirectory } from '../runtime/state-directory.js';
-import { RedisContainerLogs } from '../stores/redis-container-logs.js';
 import type { RedisConnections } from '../stores/redis-connections.js';
 
 export interface IdentifiedAgent {
@@ -90,6 +90,8 @@ export interface AgentParts {
   readonly events: EventSink;
   /** Null with the local event bus. */
   readonly redis: RedisConnections | null;
+  /** Null with the local event bus: then nobody asks for logs. */
+  readonly logs: KernelLogs | null;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly starts: StartGate;
@@ -124,7 +126,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           clock: systemClock,
         }),
         events,
-        ...(redis ? { logs: containerLogs(config, redis) } : {}),
+        ...(parts.logs ? { logs: parts.logs } : {}),
         starts: parts.starts,
         networks: parts.networks,
         clock: systemClock,
@@ -221,16 +223,6 @@ function agentInfo(parts: AgentParts, hosted: HostedAgent): AgentInfo {
     architecture: hostArchitecture(),
     autoTerminateAbusingKernel: agent.config.forceTerminateAbusingContainers,
   };
-}
-
-function containerLogs({ containerLogs: logs }: DaemonConfig, redis: RedisConnections): RedisContainerLogs {
-  // Opens the connection, so that the first end of a kernel finds one.
-  redis.client('container_log');
-  return new RedisContainerLogs({
-    client: () => redis.client('container_log'),
-    chunkBytes: logs.chunkBytes,
-    maxBytes: logs.maxLengthBytes,
-  });
 }
 
 /** Without Kubernetes an NFS scratch is a directory, too (spec/kernel-lifecycle.md 2.8). */

@@ -19,6 +19,7 @@ import { openBackend, refuseMissingBackend } from './backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './keys.js';
 import { openSessionNetworks } from './networks.js';
 import { createNodeResources } from './resources.js';
+import { openContainerLogs } from './container-logs.js';
 import { startCapacityScan } from './capacity-scan.js';
 import { type HealthSources, nodeHealth, openHttpServer } from './health.js';
 import { identifyNode } from './identity.js';
@@ -179,6 +180,8 @@ export class Daemon {
       metrics,
       wait,
     });
+    const logs = redis && (await openContainerLogs({ ...options, config, state, events, redis }));
+    if (logs) parts.defer('container logs', () => logs.close());
     sources.redis = redis;
     sources.eventFailure = failure;
 
@@ -205,6 +208,7 @@ export class Daemon {
           groups,
           events,
           redis,
+          logs,
           publicKey: keys?.publicKey ?? null,
         }),
       ),

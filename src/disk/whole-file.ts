@@ -8,12 +8,12 @@ import { hasCode } from '../core/errors.js';
  * directory, too. What a crash leaves behind ends with `.tmp`.
  * @throws the system's error; the old content is then still there.
  */
-export async function writeWhole(path: string, text: string): Promise<void> {
+export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
-      await file.writeFile(text);
+      await file.writeFile(content);
       await file.sync();
     } finally {
       await file.close();

@@ -14,6 +14,8 @@ export interface StateLayout {
   readonly operatorKeyFile: string;
   readonly agentsDirectory: string;
   readonly socketsDirectory: string;
+  /** Logs of ended kernels that wait for their store. */
+  readonly keptLogsDirectory: string;
 }
 
 export function stateLayout(root: string): StateLayout {
@@ -25,6 +27,7 @@ export function stateLayout(root: string): StateLayout {
     operatorKeyFile: join(root, 'keys', 'operator.key_secret'),
     agentsDirectory: join(root, 'agents'),
     socketsDirectory: join(root, 'sockets'),
+    keptLogsDirectory: join(root, 'container-logs'),
   };
 }
 

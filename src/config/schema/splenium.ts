@@ -141,6 +141,11 @@ export const splenium = table('What the original has no key for.', {
     'max-bytes': key('Size', size(4096), '64M', { unit: 'bytes' }),
     'max-age-sec': key('Age', parsePositive, 86_400, { unit: 's' }),
   }),
+  'kept-logs': table('Logs of ended kernels kept while the store for them is away.', {
+    'max-logs': key('Number', integerFrom(1), 1000),
+    'max-bytes': key('Size', size(4096), '256M', { unit: 'bytes' }),
+    'max-age-sec': key('Age', parsePositive, 86_400, { unit: 's' }),
+  }),
   'max-parallel-starts': key(
     'Kernels of all agents whose container is being made or started at the same moment; 0: two for each core',
     integerFrom(0),

@@ -19,7 +19,8 @@ export async function collectLogs(
   const collect = async () => {
     const bytes = await backend.logs(handle, { maxBytes: logs.maxBytes });
     if (bytes.length === 0) return;
-    await logs.store(containerId, chunksOf(bytes, logs.chunkBytes));
+    const outcome = await logs.store({ agentId, kernelId, containerId }, chunksOf(bytes, logs.chunkBytes));
+    if (outcome === 'kept') return;
     await events.publish(agentId, { name: 'do_sync_kernel_logs', kernelId, containerId });
   };
   try {

@@ -177,10 +177,20 @@ export interface ModelRunner {
   ): Promise<{ readonly status: 'started' | 'running' | 'failed'; readonly error?: string }>;
 }
 
-/** Keeps what ended kernels wrote for whoever asks later; implemented by `stores/redis-container-logs`. */
+/** Whose log it is. */
+export interface LogOwner {
+  readonly agentId: AgentId;
+  readonly kernelId: KernelId;
+  readonly containerId: ContainerId;
+}
+
+/** Takes what ended kernels wrote, for whoever asks later; implemented by `KeptLogs`. */
 export interface KernelLogs {
-  /** Rejects when it is not certain that all chunks are kept. */
-  store(containerId: ContainerId, chunks: readonly Uint8Array[]): Promise<void>;
+  /**
+   * `stored`: it is where managers look, and they are to be told. `kept`: it is on disk, and managers are told once it is
+   * where they look. Rejects when it is not certain that all chunks are either.
+   */
+  store(owner: LogOwner, chunks: readonly Uint8Array[]): Promise<'stored' | 'kept'>;
   /** How many bytes of a log one chunk holds. */
   readonly chunkBytes: number;
   /** How many of the last bytes of a log are kept. */

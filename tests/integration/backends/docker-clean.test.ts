@@ -82,7 +82,7 @@ await describeWithEngine('nothing is left behind on a real engine', (engine) => 
     bench = await AgentBench.start(await harness.open(), {
       resources: THIS_MACHINE,
       firstPort: FIRST_PORT,
-      logs: { store: () => Promise.resolve(), chunkBytes: 1024, maxBytes: 4096 },
+      logs: { store: () => Promise.resolve('stored'), chunkBytes: 1024, maxBytes: 4096 },
       ...options,
     });
   };

@@ -46,6 +46,7 @@ describe('values that may stand', () => {
     ['splenium', 'deadlines = { default-sec = 60, create_kernels = 0.5 }'],
     ['splenium.devices.mock', 'count = 2'],
     ['splenium.outbox', 'max-events = 10\nmax-bytes = "1M"\nmax-age-sec = 60'],
+    ['splenium.kept-logs', 'max-logs = 10\nmax-bytes = "1M"\nmax-age-sec = 60'],
   ])('[%s] %s', async (table, lines) => {
     expect(await load(fileOf(table, lines))).toMatchObject({ warnings: [] });
   });
@@ -136,6 +137,7 @@ describe('values that may not stand', () => {
     ['splenium.limits', 'max-message-bytes = "1b "', 'splenium.limits.max-message-bytes'],
     ['splenium.limits', 'max-in-flight = 0', 'expected an integer, 1 or more'],
     ['splenium.outbox', 'max-age-sec = 0', 'expected a number above zero'],
+    ['splenium.kept-logs', 'max-logs = 0', 'expected an integer, 1 or more'],
   ])('[%s] %s', async (table, lines, message, host = {}) => {
     const problems = await problemsOf(fileOf(table, lines), { host });
     expect(problems).toEqual([expect.stringContaining(message)]);

@@ -34,6 +34,7 @@ describe('collecting', () => {
     readonly log: string;
     readonly failure?: Error;
     readonly reading?: Promise<never>;
+    readonly outcome?: 'stored' | 'kept';
   }) => {
     const logger = new RecordedLog();
     const stored: string[] = [];
@@ -53,10 +54,10 @@ describe('collecting', () => {
         logs: {
           chunkBytes: 4,
           maxBytes: 100,
-          store: (containerId, chunks) => {
+          store: ({ containerId }, chunks) => {
             if (outcome.failure) return Promise.reject(outcome.failure);
             stored.push(containerId, ...chunks.map((chunk) => Buffer.from(chunk).toString()));
-            return Promise.resolve();
+            return Promise.resolve(outcome.outcome ?? 'stored');
           },
         },
         logger,
@@ -70,6 +71,14 @@ describe('collecting', () => {
     expect(await collect({ log: 'hello world' })).toEqual({
       stored: ['c-1', 'hell', 'o wo', 'rld'],
       told: ['do_sync_kernel_logs'],
+      warnings: 0,
+    });
+  });
+
+  test('says nothing yet of a log that is kept until it can be handed over', async () => {
+    expect(await collect({ log: 'hello', outcome: 'kept' })).toEqual({
+      stored: ['c-1', 'hell', 'o'],
+      told: [],
       warnings: 0,
     });
   });
