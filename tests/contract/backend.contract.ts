@@ -13,6 +13,8 @@ import type { StubRunner } from '../support/stub-runner.js';
 
 /** What a backend's tests must offer for the suite. Every kernel runs `tests/fixtures/stub-runner.mjs`. */
 export interface BackendHarness extends AsyncDisposable {
+  /** Kernels are made of images. */
+  readonly hasImages: boolean;
   /** An opened backend; a second one stands on the same state, like the one of a restarted daemon. */
   open(): Promise<KernelBackend>;
   /** A plan with its scratch directories made. */

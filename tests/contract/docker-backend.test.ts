@@ -5,6 +5,7 @@ import { BUSYBOX_IMAGE, busyboxRoot } from '../support/docker-images.js';
 import { bundleEntrypoint } from '../support/entrypoint-bundle.js';
 import { STUB_RUNNER } from '../support/stub-runner.js';
 import { describeBackendFiles } from './backend-files.contract.js';
+import { describeBackendFacts } from './backend-facts.contract.js';
 import { describeBackend } from './backend.contract.js';
 
 await describeWithEngine('on a real engine', (engine) => {
@@ -18,5 +19,6 @@ await describeWithEngine('on a real engine', (engine) => {
   }, 120_000);
 
   describeBackend('docker', () => DockerBackendHarness.make({ engine, volume }));
+  describeBackendFacts('docker', () => DockerBackendHarness.make({ engine, volume }));
   describeBackendFiles('docker', () => DockerBackendHarness.make({ engine, volume }));
 });

@@ -24,6 +24,7 @@ export interface DockerHarnessOptions {
 
 /** Docker backends on a private engine. Disposes of every container there. */
 export class DockerBackendHarness implements BackendHarness {
+  readonly hasImages = true;
   readonly root: string;
   readonly #options: DockerHarnessOptions;
   readonly #backends: DockerBackend[] = [];

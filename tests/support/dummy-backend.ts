@@ -65,6 +65,7 @@ export const QUICK_SETTINGS: DummySettings = {
 
 /** Dummy backends over the same containers, as after a restart within one process. */
 export class DummyBackendHarness implements BackendHarness {
+  readonly hasImages = true;
   readonly root: string;
   readonly containers: DummyContainers;
   readonly #overrides: Partial<DummyBackendOptions>;

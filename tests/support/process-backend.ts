@@ -12,6 +12,7 @@ import { STUB_RUNNER, StubRunner } from './stub-runner.js';
 
 /** A process backend with directories of its own and the stub in place of the runner. Disposes of all it started. */
 export class ProcessBackendHarness implements BackendHarness {
+  readonly hasImages = false;
   readonly root: string;
   readonly #overrides: Partial<ProcessBackendOptions>;
   readonly #backends: ProcessBackend[] = [];
