@@ -37,18 +37,21 @@ export class EngineBench {
   readonly engine: DockerEngine;
   readonly proxy: EngineProxy;
   readonly #harness: DockerBackendHarness;
+  readonly #options: AgentBenchOptions;
   #bench: AgentBench;
 
-  private constructor(
-    engine: DockerEngine,
-    proxy: EngineProxy,
-    harness: DockerBackendHarness,
-    bench: AgentBench,
-  ) {
-    this.engine = engine;
-    this.proxy = proxy;
-    this.#harness = harness;
-    this.#bench = bench;
+  private constructor(made: {
+    readonly engine: DockerEngine;
+    readonly proxy: EngineProxy;
+    readonly harness: DockerBackendHarness;
+    readonly options: AgentBenchOptions;
+    readonly bench: AgentBench;
+  }) {
+    this.engine = made.engine;
+    this.proxy = made.proxy;
+    this.#harness = made.harness;
+    this.#options = made.options;
+    this.#bench = made.bench;
   }
 
   /** `volume`: of `runnerVolumeOf`. */
@@ -63,14 +66,23 @@ export class EngineBench {
       volume,
       backend: { socketPath: proxy.socketPath, ...backend },
     });
-    const bench = await AgentBench.start(await harness.open(), {
+    const settled: AgentBenchOptions = {
       // A kernel of these tests uses next to nothing.
       resources: { plugins: [new CpuPlugin({ overcommit: 8 }), new MemoryPlugin()] },
       // Below those that the system gives to connections.
       firstPort: randomInt(10_000, 17_000),
       ...options,
-    });
-    return new EngineBench(engine, proxy, harness, bench);
+    };
+    const bench = await AgentBench.start(await harness.open(), settled);
+    return new EngineBench({ engine, proxy, harness, options: settled, bench });
+  }
+
+  /** A restart of the daemon; `meanwhile`: what happens while it is away. */
+  async restartDaemon(meanwhile: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    const { directory } = this.#bench;
+    await this.#bench.stop();
+    await meanwhile();
+    this.#bench = await AgentBench.start(await this.#harness.open(), { ...this.#options, directory });
   }
 
   get bench(): AgentBench {
