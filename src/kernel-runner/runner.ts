@@ -88,7 +88,9 @@ export class KernelRunner {
       }
       case REQUEST.event: {
         const event = this.#object(message);
-        if (event) this.#parts.complain('event', { type: event['type'], data: event['data'] });
+        if (event?.['type'] === 'oom')
+          this.#parts.complain('the system has killed a process of this kernel for lack of memory');
+        else if (event) this.#parts.complain('event', { type: event['type'], data: event['data'] });
         break;
       }
       case REQUEST.startService: {

@@ -13,7 +13,7 @@ export function describeKernel(kernel: Kernel): KernelDescription {
     kernelId: kernel.id,
     sessionId: kernel.sessionId,
     state: kernel.state.name,
-    stateDetail: 'step' in kernel.state ? kernel.state.step : null,
+    stateDetail: 'step' in kernel.state ? kernel.state.step : (kernel.termination?.detail ?? null),
     sessionType: config.sessionType,
     image: kernel.image,
     runtimeType: config.image.labels[RUNTIME_TYPE_LABEL] ?? DEFAULT_RUNTIME_TYPE,

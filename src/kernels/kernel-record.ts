@@ -191,6 +191,7 @@ const record = z.object({
       reason: z.string(),
       suppressEvents: z.boolean(),
       exitCode: z.int().nullable(),
+      detail: z.exactOptional(z.string()),
       announced: z.boolean(),
     })
     .nullable(),

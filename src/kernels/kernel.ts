@@ -19,6 +19,8 @@ export interface KernelTermination {
   /** No `kernel_terminated` is sent. */
   readonly suppressEvents: boolean;
   readonly exitCode: number | null;
+  /** How its container ended by itself, in the backend's words. Absent: it was ended, or nobody can tell. */
+  readonly detail?: string;
   /** The manager has been told; only left-overs on the disk remain to be removed. */
   readonly announced: boolean;
 }
@@ -29,6 +31,7 @@ export interface TerminationWish {
   /** Without it: as others have asked, else the event is sent. */
   readonly suppressEvents?: boolean;
   readonly exitCode?: number | null;
+  readonly detail?: string;
 }
 
 /** Everything that is known of a kernel and survives this process, see `kernel-record`. Never changed in place. */
@@ -178,11 +181,13 @@ export class Kernel {
 
   /**
    * Marks the kernel as ending. The first reason stays; whether the event is sent is up to those who say so, and one
-   * who wants it is enough; an exit status is kept once known.
+   * who wants it is enough; an exit status and how it came to that are kept once known.
    */
   terminate(wish: TerminationWish): void {
     const { reason, suppressEvents, exitCode = null } = wish;
     const first = this.#facts.termination;
+    const detail = first?.detail ?? wish.detail;
+    const how = detail === undefined ? {} : { detail };
     this.#set({
       ...this.#facts,
       state: transition(this.#facts.state, { type: 'terminate', reason }),
@@ -191,8 +196,9 @@ export class Kernel {
             ...first,
             suppressEvents: first.suppressEvents && (suppressEvents ?? true),
             exitCode: first.exitCode ?? exitCode,
+            ...how,
           }
-        : { reason, suppressEvents: suppressEvents ?? false, exitCode, announced: false },
+        : { reason, suppressEvents: suppressEvents ?? false, exitCode, announced: false, ...how },
     });
   }
 

@@ -159,7 +159,10 @@ export interface KernelDescription {
   readonly kernelId: KernelId;
   readonly sessionId: SessionId;
   readonly state: string;
-  /** What a creation or restart is busy with; null: neither is under way. */
+  /**
+   * What a creation or restart is busy with, or how the container of an ending kernel ended by itself; null: none of
+   * these.
+   */
   readonly stateDetail: string | null;
   readonly sessionType: SessionType;
   readonly image: string;

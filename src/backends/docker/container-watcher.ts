@@ -7,13 +7,10 @@ import type { Logger } from '../../core/logger.js';
 import type { KernelExit, KernelHandle } from '../backend.js';
 import type { EngineContainers } from './engine-containers.js';
 import type { Container, EngineEvent } from './engine-schemas.js';
+import { EventFeed } from './event-feed.js';
 import { isActive, outcomeOf, outcomeOfEnd, REMOVED, type Outcome } from './exit-outcome.js';
 import { OWNER_LABEL } from './kernel-labels.js';
 
-/** Events of the seconds before the first connection are asked for again; they cost a look each. */
-const OVERLAP_SECONDS = 5;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 5_000;
 /** An end is asked about only when its event is late: the engine has enough to do with the end. */
 const FIRST_LOOK_MS = { listening: 1000, deaf: 200 };
 
@@ -24,6 +21,8 @@ interface Watch {
   startedAt: string | null;
   /** Its end was asked for. */
   isExpected: boolean;
+  /** When it last lost a process for lack of memory, by the engine's clock; null: it has not, or nobody has heard. */
+  lastOomMs: number | null;
 }
 
 export interface ContainerWatcherOptions {
@@ -59,9 +58,7 @@ export class ContainerWatcher {
   readonly #listeners = new Set<(exit: KernelExit) => void>();
   readonly #oomListeners = new Set<(handle: KernelHandle) => void>();
   readonly #closing = new AbortController();
-  #sinceSeconds: number;
-  #isListening = false;
-  #listening: Promise<void> | null = null;
+  readonly #feed: EventFeed;
   #sweep: NodeJS.Timeout | null = null;
 
   constructor(options: ContainerWatcherOptions) {
@@ -71,12 +68,22 @@ export class ContainerWatcher {
     this.#sweepIntervalMs = options.sweepIntervalMs;
     this.#onActivity = options.onActivity ?? (() => undefined);
     this.#onRunning = options.onRunning ?? (() => undefined);
-    this.#sinceSeconds = Math.floor(options.clock.nowMs() / 1000) - OVERLAP_SECONDS;
+    this.#feed = new EventFeed({
+      ...options,
+      label: OWNER_LABEL,
+      onConnect: async () => {
+        this.#onActivity();
+        await this.#compare();
+      },
+      onEvent: (event) => {
+        this.#hear(event);
+      },
+    });
   }
 
   /** Listens until `close`. Resolves at once: an engine that is away is waited for. */
   open(): void {
-    this.#listening ??= this.#listen();
+    this.#feed.open();
     this.#sweep ??= setInterval(() => {
       void this.#compare().catch(() => undefined);
     }, this.#sweepIntervalMs).unref();
@@ -85,7 +92,7 @@ export class ContainerWatcher {
   async close(): Promise<void> {
     this.#closing.abort();
     if (this.#sweep) clearInterval(this.#sweep);
-    await this.#listening;
+    await this.#feed.close();
     await this.#looks.idle();
     this.#watches.clear();
     this.#listeners.clear();
@@ -120,7 +127,14 @@ export class ContainerWatcher {
     const startedAt = container?.State.StartedAt ?? null;
     const watch = this.#watches.get(handle.containerId);
     if (watch) watch.startedAt = startedAt ?? watch.startedAt;
-    else this.#watches.set(handle.containerId, { handle, ended: deferred(), startedAt, isExpected: false });
+    else
+      this.#watches.set(handle.containerId, {
+        handle,
+        ended: deferred(),
+        startedAt,
+        isExpected: false,
+        lastOomMs: null,
+      });
   }
 
   isWatching(handle: KernelHandle): boolean {
@@ -147,7 +161,7 @@ export class ContainerWatcher {
   /** Waits until the end of a watched container has been reported, at most so long. @returns whether it has. */
   async ended(handle: KernelHandle, timeoutMs: number): Promise<boolean> {
     const deadline = this.#clock.monotonicMs() + timeoutMs;
-    const firstMs = this.#isListening ? FIRST_LOOK_MS.listening : FIRST_LOOK_MS.deaf;
+    const firstMs = this.#feed.isListening ? FIRST_LOOK_MS.listening : FIRST_LOOK_MS.deaf;
     for (let pauseMs = firstMs; ; pauseMs = Math.min(2 * pauseMs, 500)) {
       const watch = this.#watches.get(handle.containerId);
       if (!watch) return true;
@@ -166,56 +180,13 @@ export class ContainerWatcher {
     }
   }
 
-  async #listen(): Promise<void> {
-    const { signal } = this.#closing;
-    let pauseMs = FIRST_PAUSE_MS;
-    let complained = false;
-    const closed = () => signal.aborted;
-    while (!closed()) {
-      const attempt = new AbortController();
-      try {
-        const events = await this.#containers.events(
-          OWNER_LABEL,
-          this.#sinceSeconds,
-          AbortSignal.any([signal, attempt.signal]),
-        );
-        this.#onActivity();
-        await this.#compare();
-        pauseMs = FIRST_PAUSE_MS;
-        if (complained) this.#logger.info('the container engine is back');
-        complained = false;
-        this.#isListening = true;
-        for await (const event of events) this.#hear(event);
-        if (!closed()) this.#logger.warn('the container engine has ended its stream of events');
-      } catch (error) {
-        if (closed()) return;
-        if (!complained)
-          this.#logger.warn('the container engine cannot be listened to', { error: messageOf(error) });
-        complained = true;
-      } finally {
-        this.#isListening = false;
-        attempt.abort();
-      }
-      await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
-      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
-    }
-  }
-
   #hear(event: EngineEvent): void {
-    this.#sinceSeconds = Math.max(this.#sinceSeconds, event.time);
     this.#onActivity();
     if (event.Action === 'start') return;
     const watch = this.#watches.get(event.Actor.ID);
     if (!watch) return;
     if (event.Action === 'oom') {
-      const { agentId, kernelId } = watch.handle;
-      this.#logger.warn('a kernel has run out of memory', { agentId, kernelId });
-      for (const listener of [...this.#oomListeners])
-        try {
-          listener(watch.handle);
-        } catch (error) {
-          this.#warn(watch.handle, 'a listener to kernels out of memory failed', error);
-        }
+      this.#hearOom(watch, event);
       return;
     }
     const outcome = watch.isExpected ? outcomeOfEnd(event, watch.startedAt) : null;
@@ -226,6 +197,18 @@ export class ContainerWatcher {
     this.#look(event.Actor.ID).catch((error: unknown) => {
       this.#warn(watch.handle, 'cannot look at a container', error);
     });
+  }
+
+  #hearOom(watch: Watch, { time, timeNano = time * 1e9 }: EngineEvent): void {
+    const { agentId, kernelId } = watch.handle;
+    watch.lastOomMs = timeNano / 1e6;
+    this.#logger.warn('a kernel has run out of memory', { agentId, kernelId });
+    for (const listener of [...this.#oomListeners])
+      try {
+        listener(watch.handle);
+      } catch (error) {
+        this.#warn(watch.handle, 'a listener to kernels out of memory failed', error);
+      }
   }
 
   /** Looks at every watched container that the engine does not list as active. */
@@ -251,7 +234,7 @@ export class ContainerWatcher {
       this.#onRunning(container);
       return;
     }
-    this.#report(watch, container === null ? REMOVED : outcomeOf(container));
+    this.#report(watch, container === null ? REMOVED : outcomeOf(container, watch.lastOomMs));
   }
 
   #report(watch: Watch, outcome: Outcome): void {

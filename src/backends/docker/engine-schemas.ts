@@ -67,6 +67,7 @@ export const containerSchema = z.object({
     OOMKilled: z.boolean().default(false),
     Error: z.string().default(''),
     StartedAt: z.string().default(''),
+    FinishedAt: z.string().default(''),
     /** Of the first process on the engine's machine; 0 while none runs. */
     Pid: z.number().default(0),
   }),

@@ -3,6 +3,9 @@ import type { Container, EngineEvent } from './engine-schemas.js';
 /** Statuses in which the kernel's processes exist (spec/kernel-lifecycle.md 1.1). */
 const ACTIVE = new Set(['running', 'paused', 'restarting']);
 
+/** A first process that is killed for lack of memory ends its container at once; engines may be slow to say so. */
+const OOM_BEFORE_END_MS = 10_000;
+
 export interface Outcome {
   readonly exitCode: number | null;
   readonly oomKilled: boolean;
@@ -16,13 +19,17 @@ export const REMOVED: Outcome = { exitCode: null, oomKilled: false, detail: 'the
 
 /**
  * How a container ended that does not run. What an init process reports as 128 + n was signal n. A kernel may lose
- * one process for lack of memory and end later for another reason.
+ * one process for lack of memory and end later for another reason, even by somebody's kill, and the engine's mark
+ * stays: so where it is known when memory was last lacking (`lastOomMs`, by the engine's clock; null: not known),
+ * that must be near the end.
  */
-export function outcomeOf({ State }: Container): Outcome {
+export function outcomeOf({ State }: Container, lastOomMs: number | null = null): Outcome {
   if (State.Status === 'created')
     return { exitCode: null, oomKilled: false, detail: 'created, never started' };
   const exitCode = exitCodeOf(State.ExitCode);
-  const oomKilled = State.OOMKilled && exitCode === -9;
+  const isForLackOfMemory =
+    lastOomMs === null ? State.OOMKilled : !(Date.parse(State.FinishedAt) - lastOomMs > OOM_BEFORE_END_MS);
+  const oomKilled = isForLackOfMemory && exitCode === -9;
   const why = `${reasonOf(exitCode)}${oomKilled ? ', out of memory' : ''}`;
   return { exitCode, oomKilled, detail: State.Error === '' ? why : `${why}: ${State.Error}` };
 }

@@ -15,6 +15,8 @@ import { TIME_LIMITS } from './time-limits.js';
 export interface SyncVerdict {
   readonly reason: 'self-terminated' | 'container-not-found' | 'terminated-unknown-container';
   readonly exitCode: number | null;
+  /** How a container ended, in the backend's words. */
+  readonly detail?: string;
 }
 
 /** Pure: a registered kernel that is taken to run. `found` is null when the backend could not say. */
@@ -24,7 +26,7 @@ export function judgeKernel(found: KernelProcessState | null): SyncVerdict | nul
     case 'running':
       return null;
     case 'exited':
-      return { reason: 'self-terminated', exitCode: found.exitCode };
+      return { reason: 'self-terminated', exitCode: found.exitCode, detail: found.detail };
     case 'missing':
       return { reason: 'container-not-found', exitCode: null };
   }
@@ -98,6 +100,7 @@ export class BackendSync {
       // The question took time: the kernel may have ended or have a new container by now.
       if (!verdict || kernel.handle !== handle || !isSettled(kernel)) return;
       if (parts.registry.find(kernel.id) !== kernel) return;
+      parts.logger.warn('a kernel has ended unheard', { kernelId: kernel.id, ...verdict });
       endings.begin(kernel, verdict, 'cannot end a kernel whose container is gone');
       ended.push({ kernelId: kernel.id, reason: verdict.reason });
     });

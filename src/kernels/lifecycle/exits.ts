@@ -51,7 +51,7 @@ export class ContainerExits {
       exitCode,
       detail,
     });
-    await endings.order(kernel, { reason: SELF_TERMINATED, exitCode }, { kind: 'exited', detail });
+    await endings.order(kernel, { reason: SELF_TERMINATED, exitCode, detail }, { kind: 'exited', detail });
   }
 
   /** One that nobody will ask for again (9.2 D12), unless a new one of the same kernel has taken its id. */

@@ -20,7 +20,13 @@ export type RecoveryDecision =
   | { readonly action: 'attach' }
   /** The manager knows of its end; only files are left. */
   | { readonly action: 'sweep' }
-  | { readonly action: 'end'; readonly reason: string; readonly exitCode: number | null };
+  | {
+      readonly action: 'end';
+      readonly reason: string;
+      readonly exitCode: number | null;
+      /** How its container ended by itself, in the backend's words. */
+      readonly detail?: string;
+    };
 
 /**
  * Pure (spec/kernel-lifecycle.md 6.4). `found` is null when the backend could not say; then the journal is believed.
@@ -47,7 +53,12 @@ export function decideRecovery(facts: KernelFacts, found: KernelProcessState | n
         case 'running':
           return { action: 'attach' };
         case 'exited':
-          return { action: 'end', reason: 'self-terminated', exitCode: found.exitCode };
+          return {
+            action: 'end',
+            reason: 'self-terminated',
+            exitCode: found.exitCode,
+            detail: found.detail,
+          };
         case 'missing':
           return { action: 'end', reason: 'container-not-found', exitCode: null };
       }
@@ -202,7 +213,7 @@ async function recoverKernel(
       await journal.forget(kernel.id);
       return false;
     case 'end':
-      kernel.terminate({ reason: decision.reason, exitCode: decision.exitCode });
+      kernel.terminate(decision);
       return true;
     case 'attach':
       await attach(parts, kernel, found);

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { KernelExit } from '../../../src/backends/backend.js';
+import type { KernelExit, KernelHandle } from '../../../src/backends/backend.js';
 import { buildRunnerVolume } from '../../../src/backends/docker/index.js';
 import { DockerBackendHarness } from '../../support/docker-backend.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
@@ -53,5 +53,29 @@ await describeWithEngine('lack of memory in a kernel', (engine) => {
       // The end that comes later is not for lack of memory.
       expect(exits).toEqual([expect.objectContaining({ handle, exitCode: 5, oomKilled: false })]);
     }, PATIENT);
+  });
+
+  test('a kernel whose first process is killed for lack of memory has ended for that, by every account', async () => {
+    const backend = await harness.open();
+    const exits: KernelExit[] = [];
+    const ooms: KernelHandle[] = [];
+    backend.onExit((exit) => exits.push(exit));
+    backend.onOom?.((handle) => ooms.push(handle));
+    const plan = await harness.plan({ limits: { memoryBytes: 96 * MIB } });
+    const handle = await backend.create(plan, NEVER);
+    await backend.start(handle, NEVER);
+    await harness.stub(plan).ready();
+    await harness.stub(plan).order('eat 512');
+    const detail = 'killed by signal 9, out of memory';
+    await eventually(() => {
+      expect(exits).toEqual([{ handle, exitCode: -9, oomKilled: true, detail }]);
+    }, PATIENT);
+    await eventually(() => {
+      expect(ooms).toContainEqual(handle);
+    }, PATIENT);
+    expect(await backend.inspect(handle)).toEqual({ status: 'exited', exitCode: -9, detail });
+    // One that knows of it only from the engine says the same.
+    const later = await harness.open();
+    expect(await later.inspect(handle)).toEqual({ status: 'exited', exitCode: -9, detail });
   });
 });

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunnerEvent, RunnerLink } from '../../../src/runner/index.js';
+import { eventually } from '../../support/eventually.js';
 import { bundleRunner, PATIENCE_MS, query, RunnerProcess, textOf } from '../runner/runner-process.js';
 
 let bundle: Awaited<ReturnType<typeof bundleRunner>>;
@@ -71,6 +72,15 @@ const start = (name: string, port: number, options: Record<string, unknown> = {}
 test('bootstrap.sh has run before anything is answered, and its failure is only logged', async () => {
   expect(textOf(await query(link, 'cat prepared'), 'stdout')).toBe('prepared\n');
   expect(runner.log).toContain('bootstrap.sh failed');
+});
+
+test('a lack of memory that the agent tells of stands in the log, in words', async () => {
+  await link.notify('oom');
+  await link.notify('other', { x: 1 });
+  await eventually(() => {
+    expect(runner.log).toContain('the system has killed a process of this kernel for lack of memory');
+    expect(runner.log).toMatch(/event.*other/);
+  });
 });
 
 test('apps are listed with what clients may set; a broken definition is left out and logged', async () => {

@@ -1,5 +1,6 @@
 import { mkdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { describeKernel } from '../../../src/kernels/kernel-description.js';
 import type { KernelCreationRequest } from '../../../src/kernels/requests.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
 import { LifecycleBench, NOTHING } from './lifecycle-bench.js';
@@ -194,6 +195,17 @@ describe('an exit', () => {
     expect(await bench.leftovers()).toEqual(NOTHING);
     expect(bench.events.terminations()).toEqual(['self-terminated']);
     expect(bench.events.all.at(-1)).toMatchObject({ exitCode: 7 });
+  });
+
+  test('is told of in the description of the kernel while that ends', async () => {
+    const request = await running();
+    const hang = bench.faults.hang('backend.remove');
+    bench.backend.exit(request.kernelId, 137);
+    await hang.entered;
+    const { state, stateDetail } = describeKernel(bench.registry.get(request.kernelId));
+    expect({ state, stateDetail }).toEqual({ state: 'terminating', stateDetail: 'exited' });
+    hang.release();
+    await bench.until(() => bench.events.terminations().length === 1);
   });
 
   test('that crosses a destroy request keeps the reason that came first', async () => {

@@ -169,6 +169,17 @@ describe('the registry of all agents', () => {
   });
 });
 
+test('a description tells how the container of an ending kernel has ended by itself', () => {
+  const kernel = withContainer(kernelOf(one), 'container-a');
+  kernel.terminate({ reason: 'self-terminated', exitCode: -9, detail: 'killed by signal 9, out of memory' });
+  kernel.terminate({ reason: 'user-requested', exitCode: 0, detail: 'exited with status 0' });
+  expect(describeKernel(kernel)).toMatchObject({
+    state: 'terminating',
+    stateDetail: 'killed by signal 9, out of memory',
+    terminationReason: 'self-terminated',
+  });
+});
+
 test('a description shows a kernel without the secrets of its request', () => {
   const kernel = withContainer(kernelOf(one), 'container-a');
   kernel.terminate({ reason: 'idle-timeout' });

@@ -47,6 +47,21 @@ describe('how a container ended whose end was asked for', () => {
   });
 });
 
+test.each([
+  // The engine's mark stays from the first process that was killed for lack of memory on.
+  ['at the end of it', true, 200, true],
+  ['long before somebody killed it', true, 60_000, false],
+  ['at the end of it, which the engine has not noted yet', false, 5, true],
+  ['a moment after it, as the engine says', true, -300, true],
+  ['nobody knows when', true, null, true],
+  ['never', false, null, false],
+])('a container that lacked memory %s', (_, OOMKilled, beforeEndMs, oomKilled) => {
+  const FinishedAt = '2026-01-02T03:04:05.123456789Z';
+  const ended = container({ Status: 'exited', ExitCode: 137, OOMKilled, FinishedAt });
+  const lastOomMs = beforeEndMs === null ? null : Date.parse(FinishedAt) - beforeEndMs;
+  expect(outcomeOf(ended, lastOomMs).oomKilled).toBe(oomKilled);
+});
+
 describe('how a container ended', () => {
   test.each([
     [

@@ -14,16 +14,17 @@ const runs: KernelProcessState = {
 const exited: KernelProcessState = { status: 'exited', exitCode: 3, detail: 'exited' };
 const missing: KernelProcessState = { status: 'missing' };
 const unknown = null;
-const end = (reason: string, exitCode: number | null = null): RecoveryDecision => ({
+const end = (reason: string, exitCode: number | null = null, detail?: string): RecoveryDecision => ({
   action: 'end',
   reason,
   exitCode,
+  ...(detail === undefined ? {} : { detail }),
 });
 
 test.each<[string, Partial<KernelFacts>, KernelProcessState | null, RecoveryDecision]>([
   ['runs', { state: { name: 'running' } }, runs, { action: 'attach' }],
   ['runs, the backend cannot say', { state: { name: 'running' } }, unknown, { action: 'attach' }],
-  ['exited meanwhile', { state: { name: 'running' } }, exited, end('self-terminated', 3)],
+  ['exited meanwhile', { state: { name: 'running' } }, exited, end('self-terminated', 3, 'exited')],
   ['vanished meanwhile', { state: { name: 'running' } }, missing, end('container-not-found')],
   [
     'was being created',
