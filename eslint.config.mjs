@@ -36,7 +36,7 @@ export const LAYERS = {
   'backends/process': ['core', 'disk', BACKEND, 'backends/files', REQUESTS],
   'backends/dummy': ['core', BACKEND, 'backends/files', 'backends/images', REQUESTS],
   kernels: ['core', 'disk', BACKEND, 'events', 'plugins'],
-  metadata: ['core', BACKEND, 'kernels'],
+  metadata: ['core', BACKEND, 'kernels', 'plugins'],
   'agent-socket': ['core'],
   'kernel-runner': [],
   runner: ['core', 'kernel-runner/messages.ts'],

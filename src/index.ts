@@ -102,6 +102,12 @@ export type {
   NetworkPlugin,
   NetworkPluginFactory,
 } from './kernels/networks/network-plugin.js';
+export type {
+  MetadataKernel,
+  MetadataPlugin,
+  MetadataPluginFactory,
+  MetadataValue,
+} from './metadata/metadata-plugin.js';
 export { CpuPlugin, MemoryPlugin, MockPlugin, NodeResources } from './resources/index.js';
 export type {
   Allocation,

@@ -116,6 +116,7 @@ export function compileDaemon(
     plugins: values.get('plugins'),
     devices: values.get('splenium.devices'),
     networks: values.get('splenium.networks'),
+    metadataPlugins: values.get('splenium.metadata-plugins'),
     reserved: {
       cpu: values.get('resource.reserved-cpu'),
       memBytes: values.get('resource.reserved-mem'),

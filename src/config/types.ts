@@ -47,6 +47,8 @@ export interface DaemonConfig {
   readonly devices: OpaqueTables;
   /** Opaque settings of network plugins by plugin name: `[splenium.networks.<name>]`. */
   readonly networks: OpaqueTables;
+  /** The same of metadata plugins: `[splenium.metadata-plugins.<name>]`. */
+  readonly metadataPlugins: OpaqueTables;
   readonly reserved: { readonly cpu: number; readonly memBytes: number; readonly diskBytes: number };
   readonly allocationMode: 'shared' | 'auto-split' | 'manual';
   /** Device names in the order in which they are allocated. */

@@ -156,8 +156,7 @@ export class Daemon {
     parts.defer('resources', () => resources.close());
     const capacity = startCapacityScan({ resources, clock: systemClock, logger });
     parts.defer('re-scan of devices', () => capacity.stop());
-    const networks = await openSessionNetworks({ ...options, config });
-    parts.defer('network plugins', () => networks.close(logger));
+    const networks = await openSessionNetworks({ ...options, config, view: nodeView, wait, parts });
     const backend = await openBackend({
       ...options,
       config,
@@ -186,7 +185,16 @@ export class Daemon {
     sources.eventFailure = failure;
 
     const kernels = new AggregateKernelRegistry();
-    await openContainerEndpoints({ config, agents, backend, kernels, parts, logger });
+    await openContainerEndpoints({
+      ...options,
+      config,
+      agents,
+      backend,
+      kernels,
+      view: nodeView,
+      wait,
+      parts,
+    });
     const measuring = openMeasuring();
     const starts = new StartGate(config.maxParallelStarts ?? 2 * availableParallelism(), metrics);
     const runtime = await AgentRuntime.create({

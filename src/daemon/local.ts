@@ -11,10 +11,13 @@ import type { AggregateKernelRegistry } from '../kernels/aggregate-kernel-regist
 import type { Kernel } from '../kernels/kernel.js';
 import { scratchPaths } from '../kernels/lifecycle/plan-mounts.js';
 import { readEnvironment } from '../metadata/environment-file.js';
+import { openMetadataPlugins } from './metadata.js';
+import type { StoreWait } from './store-wait.js';
 import { MetadataServer } from '../metadata/metadata-server.js';
 import { SnapshotSocket } from '../observe/index.js';
 import type { AgentRuntime } from '../runtime/agent-runtime.js';
 import { snapshotText } from '../runtime/snapshot.js';
+import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
 import type { StateDirectory } from '../runtime/state-directory.js';
 
 const SNAPSHOT_SOCKET = 'agent-registry-snapshot.sock';
@@ -32,12 +35,17 @@ export async function openContainerEndpoints(options: {
   readonly agents: readonly IdentifiedAgent[];
   readonly backend: KernelBackend;
   readonly kernels: AggregateKernelRegistry;
+  /** Where packages are found. */
+  readonly cwd: string;
+  readonly view: AgentEtcdView;
+  readonly wait: StoreWait;
   readonly parts: DisposalStack;
   readonly logger: Logger;
 }): Promise<void> {
   const { config, agents, backend, kernels, parts } = options;
   if (backend.kind !== 'docker' || !backend.kernelAt) return;
   const logger = options.logger.child({ component: 'containers' });
+  const plugins = await openMetadataPlugins({ ...options, logger });
   const configOf = (id: string) => agents.find((agent) => agent.id === id)?.config;
   const metadata = await MetadataServer.open({
     host: config.metadataServer.bindHost,
@@ -49,6 +57,7 @@ export async function openContainerEndpoints(options: {
       return root === undefined ? null : readEnvironment(join(scratchPaths(root, id).config, 'environ.txt'));
     },
     sandboxOf: (agentId) => configOf(agentId)?.sandboxType ?? 'docker',
+    plugins,
     logger,
   });
   parts.defer('metadata server', () => metadata.close());

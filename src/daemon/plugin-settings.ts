@@ -1,4 +1,3 @@
-import type { DaemonConfig } from '../config/index.js';
 import { within } from '../core/async.js';
 import type { Clock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
@@ -7,17 +6,23 @@ import type { AgentEtcdView } from '../stores/agent-etcd-view.js';
 import type { KeyWatch } from '../stores/key-value-store.js';
 import type { NestedMap } from '../stores/nested-map.js';
 
-const PREFIX = 'config/plugins/accelerator';
 const CLOSE_MS = 2000;
 const RETRY_MS = { first: 500, most: 30_000 } as const;
 
 /** Settings of one plugin as it wants them: all texts. */
 export type PluginTexts = Readonly<Record<string, string>>;
 
-/** What the watch needs of the node's devices; implemented by `NodeResources`. */
+/** Groups of plugins in the store, below `config/plugins` (spec/events-and-stores.md 1.4, row 9). */
+export type PluginGroup = 'accelerator' | 'network_agent' | 'metadata_app';
+
+const KINDS: Readonly<Record<PluginGroup, string>> = {
+  accelerator: 'device plugin',
+  network_agent: 'network plugin',
+  metadata_app: 'metadata plugin',
+};
+
+/** What takes new settings. */
 export interface PluginHolder {
-  /** Keys of the plugins that run. */
-  readonly pluginKeys: readonly string[];
   /**
    * Names of the changed settings that take effect only with the next start.
    * @throws for settings that the plugin refuses; it goes on with those it had.
@@ -26,16 +31,14 @@ export interface PluginHolder {
 }
 
 interface PluginSettingsParts {
-  /** With what the plugins were started. */
-  readonly config: Pick<DaemonConfig, 'devices' | 'plugins'>;
+  readonly group: PluginGroup;
+  /** The plugins that follow the store, with what they were started with. */
+  readonly started: ReadonlyMap<string, PluginTexts>;
   readonly view: AgentEtcdView;
   readonly plugins: PluginHolder;
   readonly clock: Clock;
   readonly logger: Logger;
 }
-
-/** The intrinsic plugins have no settings (spec/events-and-stores.md 1.7). */
-const INTRINSIC: ReadonlySet<string> = new Set(['cpu', 'mem']);
 
 /** Tables of a file hold more than texts. */
 export const textSettings = (table: Readonly<Record<string, unknown>>): PluginTexts =>
@@ -46,14 +49,11 @@ export const textSettings = (table: Readonly<Record<string, unknown>>): PluginTe
     ]),
   );
 
-/**
- * Follows `config/plugins/accelerator/<plugin>` of the store and hands what changed to the plugin. A plugin whose
- * settings stand in the local file does not look at the store.
- */
+/** Follows `config/plugins/<group>/<plugin>` of the store and hands what changed to the plugin. */
 export class PluginSettings {
   readonly #parts: PluginSettingsParts;
-  readonly #followed: readonly string[];
-  readonly #known = new Map<string, PluginTexts>();
+  readonly #prefix: string;
+  readonly #known: Map<string, PluginTexts>;
   readonly #stop = new AbortController();
   readonly #loop: Promise<void>;
   #changed = true;
@@ -61,14 +61,10 @@ export class PluginSettings {
 
   /** Starts at once; a store that is away is waited for in the background. */
   constructor(parts: PluginSettingsParts) {
-    const { config, plugins } = parts;
     this.#parts = parts;
-    const mock = config.devices['mock']?.['key'] ?? 'mock';
-    this.#followed = plugins.pluginKeys.filter(
-      (key) => !INTRINSIC.has(key) && key !== mock && config.devices[key] === undefined,
-    );
-    for (const key of this.#followed) this.#known.set(key, textSettings(config.plugins[key] ?? {}));
-    this.#loop = this.#followed.length === 0 ? Promise.resolve() : this.#follow();
+    this.#prefix = `config/plugins/${parts.group}`;
+    this.#known = new Map(parts.started);
+    this.#loop = this.#known.size === 0 ? Promise.resolve() : this.#follow();
   }
 
   /** Waits no longer than this for a store that does not answer. Idempotent. */
@@ -85,12 +81,12 @@ export class PluginSettings {
     let retryMs: number = RETRY_MS.first;
     while (!signal.aborted)
       try {
-        watch ??= await view.watchPrefix(`${PREFIX}/`, () => {
+        watch ??= await view.watchPrefix(`${this.#prefix}/`, () => {
           this.#changed = true;
           this.#wake();
         });
         // Read whole after each event, also those that come while it is read.
-        while (this.#takeChange()) await this.#apply(await view.getPrefix(PREFIX));
+        while (this.#takeChange()) await this.#apply(await view.getPrefix(this.#prefix));
         retryMs = RETRY_MS.first;
         await this.#nextChange();
       } catch (error) {
@@ -117,25 +113,24 @@ export class PluginSettings {
   }
 
   async #apply(tree: NestedMap): Promise<void> {
-    const { plugins, logger } = this.#parts;
-    for (const key of this.#followed) {
-      const before = this.#known.get(key) ?? {};
-      const found = tree.get(key);
-      const settings = found instanceof Map ? textSettings(plainObject(found)) : {};
+    const { group, plugins, logger } = this.#parts;
+    const kind = KINDS[group];
+    for (const [key, before] of this.#known) {
+      const settings = settingsIn(tree, key);
       const names = changedNames(before, settings);
       if (names.length === 0) continue;
       this.#known.set(key, settings);
       try {
         const waiting = await plugins.updateSettings(key, before, settings);
         const fields = { plugin: key, changed: names };
-        if (waiting.length === 0) logger.info('new settings of a device plugin are in force', fields);
+        if (waiting.length === 0) logger.info(`new settings of a ${kind} are in force`, fields);
         else
-          logger.warn('settings of a device plugin have changed; some take effect after a restart', {
+          logger.warn(`settings of a ${kind} have changed; some take effect after a restart`, {
             ...fields,
             waitingForRestart: waiting,
           });
       } catch (error) {
-        logger.error('a device plugin refuses its new settings and goes on with those it had', {
+        logger.error(`a ${kind} refuses its new settings and goes on with those it had`, {
           plugin: key,
           error: messageOf(error),
         });
@@ -143,6 +138,12 @@ export class PluginSettings {
     }
   }
 }
+
+/** What a tree of the store has for one plugin. */
+export const settingsIn = (tree: NestedMap, key: string): PluginTexts => {
+  const found = tree.get(key);
+  return found instanceof Map ? textSettings(plainObject(found)) : {};
+};
 
 /** Names of settings that came, went or have another value. */
 export const changedNames = (before: PluginTexts, after: PluginTexts): readonly string[] =>

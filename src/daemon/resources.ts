@@ -2,7 +2,7 @@ import type { AgentConfig, ConfigProblem, DaemonConfig, DummyConfig } from '../c
 import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
-import { textSettings } from './plugin-settings.js';
+import { type PluginTexts, textSettings } from './plugin-settings.js';
 import {
   CpuPlugin,
   type DevicePlugin,
@@ -48,6 +48,24 @@ export function deviceProblems({ devices, file }: DaemonConfig): readonly Config
   } catch (error) {
     return [{ key: 'splenium.devices.mock', message: messageOf(error), origin: file ?? 'configuration' }];
   }
+}
+
+/** The intrinsic plugins have no settings (spec/events-and-stores.md 1.7). */
+const INTRINSIC: ReadonlySet<string> = new Set(['cpu', 'mem']);
+
+/**
+ * The device plugins that follow the store, with what they were started with. One whose settings stand in the local
+ * file does not look at the store.
+ */
+export function followedDevices(
+  { devices, plugins }: Pick<DaemonConfig, 'devices' | 'plugins'>,
+  pluginKeys: readonly string[],
+): ReadonlyMap<string, PluginTexts> {
+  const mock = devices['mock']?.['key'] ?? 'mock';
+  const followed = pluginKeys.filter(
+    (key) => !INTRINSIC.has(key) && key !== mock && devices[key] === undefined,
+  );
+  return new Map(followed.map((key) => [key, textSettings(plugins[key] ?? {})]));
 }
 
 async function devicePlugins({

@@ -8,6 +8,7 @@ import { BackendProbe } from './backend-probe.js';
 import { openServiceDiscovery } from './discovery.js';
 import type { HealthSources } from './health.js';
 import { PluginSettings } from './plugin-settings.js';
+import { followedDevices } from './resources.js';
 import { openVolumeRequests } from './volumes.js';
 import type { EventSink } from '../events/catalogue.js';
 import type { NodeResources } from '../resources/index.js';
@@ -36,7 +37,14 @@ export function openSurroundings(parts: {
   if (config.backend === 'docker') sources.engine = new BackendProbe({ backend, agentId, logger });
   const volumes = openVolumeRequests({ ...parts, agentIds });
   const discovery = openServiceDiscovery({ ...parts, agentId, clock: systemClock });
-  const plugins = new PluginSettings({ config, view, plugins: resources, clock: systemClock, logger });
+  const plugins = new PluginSettings({
+    group: 'accelerator',
+    started: followedDevices(config, resources.pluginKeys),
+    view,
+    plugins: resources,
+    clock: systemClock,
+    logger,
+  });
   return {
     close: async () => {
       for (const close of [

@@ -7,7 +7,9 @@ import type { Logger } from '../core/logger.js';
 import type { AggregateKernelRegistry } from '../kernels/aggregate-kernel-registry.js';
 import type { Kernel } from '../kernels/kernel.js';
 import { MetadataServerError } from './errors.js';
-import { type MetadataLeaves, type MetadataText, placeOf } from './metadata-tree.js';
+import { extensionLeaves } from './extensions.js';
+import type { MetadataPlugin, MetadataValue } from './metadata-plugin.js';
+import { type MetadataLeaves, placeOf } from './metadata-tree.js';
 
 export interface MetadataServerOptions {
   readonly host: string;
@@ -19,6 +21,8 @@ export interface MetadataServerOptions {
   readonly environmentOf: (kernel: Kernel) => Promise<Readonly<Record<string, string>> | null>;
   /** What confines the kernels of the agent. */
   readonly sandboxOf: (agentId: AgentId) => 'docker' | 'jail';
+  /** Default: none. */
+  readonly plugins?: readonly MetadataPlugin[];
   readonly logger: Logger;
 }
 
@@ -151,8 +155,8 @@ export class MetadataServer {
 
 const SERVER = { server: 'BackendAI' } as const;
 
-function leavesOf({ environmentOf, sandboxOf }: MetadataServerOptions): MetadataLeaves<Caller> {
-  const text = (body: string): MetadataText => ({ contentType: 'text/plain', body });
+function leavesOf({ environmentOf, sandboxOf, plugins = [] }: MetadataServerOptions): MetadataLeaves<Caller> {
+  const text = (body: string): MetadataValue => ({ contentType: 'text/plain', body });
   return {
     'meta-data/envs': async ({ kernel }) => {
       const variables = kernel === null ? null : await environmentOf(kernel);
@@ -160,6 +164,7 @@ function leavesOf({ environmentOf, sandboxOf }: MetadataServerOptions): Metadata
     },
     'meta-data/sandbox': ({ agentId }) => text(sandboxOf(agentId)),
     'meta-data/local-ipv4': ({ address }) => text(address),
+    ...extensionLeaves(plugins),
   };
 }
 

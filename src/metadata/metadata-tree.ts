@@ -1,12 +1,8 @@
-/** What a path below `/latest` answers with. */
-export interface MetadataText {
-  readonly contentType: 'application/json' | 'text/plain';
-  readonly body: string;
-}
+import type { MetadataValue } from './metadata-plugin.js';
 
 /** One kernel's values by path below `/latest`, such as `meta-data/envs`; null: it has no such value. */
 export type MetadataLeaves<Caller> = Readonly<
-  Record<string, (caller: Caller) => Promise<MetadataText | null> | MetadataText | null>
+  Record<string, (caller: Caller) => Promise<MetadataValue | null> | MetadataValue | null>
 >;
 
 /** Where a path leads: to a list, to a value, or nowhere. */
@@ -17,6 +13,8 @@ export type MetadataPlace =
 
 /** The one version whose values can be read; any name in its place lists the same applications. */
 const VERSION = 'latest';
+/** Where the values of plugins are. */
+export const EXTENSIONS = 'extension';
 
 /**
  * Finds a path (spec/kernel-lifecycle.md 7): `/` lists the version, `/{version}` the applications, a directory below
@@ -33,8 +31,14 @@ export function placeOf(path: string, leaves: readonly string[]): MetadataPlace 
   return names.length === 0 ? { kind: 'none' } : { kind: 'list', names };
 }
 
+/** Plugins are applications of their own in the list, as `extension/<name>/`. */
 const applicationsOf = (leaves: readonly string[]): string[] => [
-  ...new Set(leaves.map((leaf) => `${leaf.split('/')[0] ?? ''}/`)),
+  ...new Set(
+    leaves.map((leaf) => {
+      const [application = '', name = ''] = leaf.split('/');
+      return application === EXTENSIONS ? `${application}/${name}/` : `${application}/`;
+    }),
+  ),
 ];
 
 function childrenOf(directory: string, leaves: readonly string[]): string[] {

@@ -44,4 +44,4 @@ export function packagesOf(
 
 /** `@scope/splenium-plugin-npu` has its settings under `npu`. */
 export const settingsKey = (packageName: string): string =>
-  packageName.replace(/^@[^/]*\//, '').replace(/^splenium-(?:(?:device|network)-)?plugin-/, '');
+  packageName.replace(/^@[^/]*\//, '').replace(/^splenium-(?:(?:device|network|metadata)-)?plugin-/, '');

@@ -209,6 +209,11 @@ export const splenium = table('What the original has no key for.', {
     }),
   }),
   networks: key('Settings of network plugins by plugin name, passed on as they are', parseOpaqueTables, {}),
+  'metadata-plugins': key(
+    'Packages that tell kernels in containers more about themselves, and their settings, by plugin name',
+    parseOpaqueTables,
+    {},
+  ),
   devices: key('Settings of device plugins by plugin name, passed on as they are', parseOpaqueTables, {}),
 });
 

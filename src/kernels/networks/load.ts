@@ -17,6 +17,8 @@ export interface LoadNetworkPluginsOptions extends PluginSelection {
   /** Directory from which packages are found, as `require` would there. */
   readonly resolveFrom: string;
   readonly settingsOf: (key: string) => Readonly<Record<string, string>>;
+  /** Told of each plugin of a package, with the name of its settings. */
+  readonly onLoaded?: (key: string, plugin: NetworkPlugin) => void;
   readonly logger: Logger;
 }
 
@@ -47,8 +49,10 @@ export async function loadNetworkPlugins(
         logger: logger.child({ plugin: key }),
       });
       if (plugin === undefined) logger.debug('network plugin has nothing to do here', { plugin: name });
-      else if (isPlugin(plugin)) plugins.push(plugin);
-      else
+      else if (isPlugin(plugin)) {
+        plugins.push(plugin);
+        options.onLoaded?.(key, plugin);
+      } else
         logger.error('network plugin left out', {
           plugin: name,
           error: 'it has no name of its own, or no join',

@@ -28,6 +28,11 @@ export interface NetworkPlugin {
   expose?(member: NetworkMember, ports: readonly MemberPort[]): Promise<ExposedPorts | null>;
   /** The container is gone, or never came to be. Must be repeatable; what is thrown is logged. */
   leave?(member: NetworkMember): Promise<void>;
+  /**
+   * All its settings, when one of them has changed in the store. Takes what it can, for kernels to come, and names those
+   * that need a restart. Absent: all do.
+   */
+  updateSettings?(settings: Readonly<Record<string, string>>): Promise<readonly string[]>;
   /** The daemon stops; kernels go on running. */
   close?(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { systemClock } from '../../../src/core/clock.js';
 import { ValueError } from '../../../src/core/errors.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { PluginSettings, type PluginTexts } from '../../../src/daemon/plugin-settings.js';
+import { followedDevices } from '../../../src/daemon/resources.js';
 import { AgentEtcdView } from '../../../src/stores/agent-etcd-view.js';
 import { EtcdStore } from '../../../src/stores/etcd-store.js';
 import { FileStore } from '../../../src/stores/file-store.js';
@@ -70,10 +71,10 @@ describe.each(stores)('settings of device plugins in %s', (_name, open) => {
     const given: { readonly key: string; readonly settings: PluginTexts }[] = [];
     const log = new RecordedLog();
     followed = new PluginSettings({
-      config: { devices, plugins: { cuda: { device_mask: '0' } } },
+      group: 'accelerator',
+      started: followedDevices({ devices, plugins: { cuda: { device_mask: '0' } } }, keys),
       view,
       plugins: {
-        pluginKeys: keys,
         updateSettings: (key, _before, settings) => {
           if (settings['refused'] !== undefined) return Promise.reject(new ValueError('not that'));
           given.push({ key, settings });

@@ -17,6 +17,17 @@ describe('paths of the metadata server', () => {
     expect(placeOf(path, LEAVES)).toEqual({ kind: 'list', names });
   });
 
+  test('plugins are applications of their own', () => {
+    const leaves = [...LEAVES, 'extension/a/x', 'extension/a/y/z', 'extension/b/x'];
+    const names = (path: string) => {
+      const place = placeOf(path, leaves);
+      return place.kind === 'list' ? place.names : place.kind;
+    };
+    expect(names('/latest')).toEqual(['meta-data/', 'extension/a/', 'extension/b/']);
+    expect(names('/latest/extension')).toEqual(['a/', 'b/']);
+    expect(names('/latest/extension/a')).toEqual(['x', 'y/']);
+  });
+
   test('a value is found with and without a slash behind it', () => {
     const leaf = { kind: 'leaf', path: 'meta-data/envs' };
     expect(placeOf('/latest/meta-data/envs', LEAVES)).toEqual(leaf);
