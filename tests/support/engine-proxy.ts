@@ -18,6 +18,7 @@ export class EngineProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #faults = new Map<string, EngineFault>();
+  readonly #words = new Map<string, unknown>();
   readonly #hangs = new Map<
     string,
     { readonly entered: Deferred<void>; readonly released: Deferred<void> }
@@ -56,6 +57,11 @@ export class EngineProxy {
     this.#faults.set(call, fault);
   }
 
+  /** Every call of this name is answered with this JSON, and the engine does not hear of it. */
+  answer(call: string, body: unknown): void {
+    this.#words.set(call, body);
+  }
+
   /** Has a fault been set that no call has met so far? */
   get isArmed(): boolean {
     return this.#faults.size > 0;
@@ -78,6 +84,7 @@ export class EngineProxy {
   heal(): void {
     this.#faults.clear();
     this.#hangs.clear();
+    this.#words.clear();
   }
 
   async #pass(call: IncomingMessage, answer: ServerResponse): Promise<void> {
@@ -92,6 +99,11 @@ export class EngineProxy {
     }
     if (fault === 'refused') {
       answer.writeHead(500, { 'Content-Type': 'application/json' }).end('{"message":"injected"}');
+      return;
+    }
+    if (this.#words.has(name)) {
+      const body = JSON.stringify(this.#words.get(name));
+      answer.writeHead(200, { 'Content-Type': 'application/json' }).end(body);
       return;
     }
     const { method, url: path, headers } = call;

@@ -26,6 +26,7 @@ import { ContainerUsage } from './container-usage.js';
 import { ContainerWatcher } from './container-watcher.js';
 import { DistroProbe } from './distro-probe.js';
 import { Engine } from './engine.js';
+import { checkVersion } from './engine-version.js';
 import { DockerUnavailableError } from './errors.js';
 import { isActive, outcomeOf } from './exit-outcome.js';
 import { commitContainer } from './image-commit.js';
@@ -105,9 +106,10 @@ export class DockerBackend implements KernelBackend {
     });
   }
 
-  /** @throws DockerUnavailableError when the engine does not answer, RunnerVolumeError, RunnerPackageError */
+  /** @throws DockerUnavailableError when the engine does not answer or is too old, RunnerVolumeError, RunnerPackageError */
   async open(): Promise<void> {
-    const { engine, api } = await this.#engine.version();
+    const version = await this.#engine.version();
+    checkVersion(version);
     const settings = await findSettings(this.#options);
     const originalRunner = await this.#findOriginalRunner();
     const { allowedMountRoots, agentSockets, runnerVolume } = this.#options;
@@ -126,7 +128,7 @@ export class DockerBackend implements KernelBackend {
       agentSockets,
       logger: this.#logger,
     });
-    this.#logger.info('the container engine answers', { engine, api, runnerVolume: directory });
+    this.#logger.info('the container engine answers', { ...version, runnerVolume: directory });
     this.#watcher.open();
   }
 

@@ -3,6 +3,7 @@ import { EngineContainers } from './engine-containers.js';
 import { EngineImages } from './engine-images.js';
 import { EngineNetworks } from './engine-networks.js';
 import { versionSchema } from './engine-schemas.js';
+import type { EngineVersion } from './engine-version.js';
 import { EngineVolumes } from './engine-volumes.js';
 
 /** The container engine, by what it keeps. @throws as EngineConnection */
@@ -21,7 +22,7 @@ export class Engine {
     this.volumes = new EngineVolumes(this.#connection);
   }
 
-  async version(): Promise<{ readonly engine: string; readonly api: string }> {
+  async version(): Promise<EngineVersion> {
     const answer = await this.#connection.call('asking the engine for its version', (docker) =>
       docker.version(),
     );
