@@ -114,6 +114,15 @@ export function planServices(
   return services;
 }
 
+/**
+ * The host port of a kernel's SSH that the manager got by `assign_port`, if it did. Kernels are named there by their host
+ * name or, as managers 26.9 do, by `node-<kernel id>`.
+ */
+export function clusterSshPort({ kernelId, config, cluster }: KernelCreationRequest): number | undefined {
+  const mapping = cluster.clusterSshPortMapping ?? {};
+  return (mapping[config.clusterHostname] ?? mapping[`node-${kernelId}`])?.[1];
+}
+
 /** Nobody starts these, so nobody can tell them where to listen. */
 const SELF_STARTED: ReadonlySet<string> = new Set(['preopen', 'internal']);
 
@@ -142,13 +151,13 @@ export function fixedPorts(
 
 /** Of a kernel's services, by what the manager says of its cluster and network. */
 export function fixedPortsOf(
-  { config, cluster }: KernelCreationRequest,
+  request: KernelCreationRequest,
   services: readonly PlannedService[],
   backend: Pick<KernelBackend, 'isOnHostNetwork'>,
 ): FixedPorts {
   return fixedPorts(services, {
-    sshPort: cluster.clusterSshPortMapping?.[config.clusterHostname]?.[1],
-    isOnHost: isOnHostNetwork({ cluster }),
+    sshPort: clusterSshPort(request),
+    isOnHost: isOnHostNetwork(request),
     isToldHostPorts: backend.isOnHostNetwork ?? false,
   });
 }

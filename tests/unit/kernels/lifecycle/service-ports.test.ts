@@ -1,4 +1,5 @@
 import {
+  clusterSshPort,
   countHostPorts,
   fixedPorts,
   mergeApps,
@@ -134,6 +135,19 @@ describe('the services of a kernel', () => {
     ]);
     expect(fixedPorts(services, { sshPort: undefined, isOnHost: false, isToldHostPorts: false }).size).toBe(
       0,
+    );
+  });
+
+  test.each([
+    ['its host name', () => 'main1'],
+    ['its id, as managers do', (kernelId: string) => `node-${kernelId}`],
+    ['nothing', () => 'sub1'],
+  ])('find the SSH port of their kernel in the mapping of the cluster under %s', (_title, nameOf) => {
+    const { kernelId, ...request } = kernelRequest();
+    const clusterSshPortMapping = { [nameOf(kernelId)]: ['10.0.0.1', 30050] as const };
+    const cluster = { ...request.cluster, clusterSshPortMapping };
+    expect(clusterSshPort({ ...request, kernelId, cluster })).toBe(
+      nameOf(kernelId) === 'sub1' ? undefined : 30050,
     );
   });
 
