@@ -71,25 +71,7 @@ export function describeBackendFiles(name: string, makeHarness: () => Promise<Ba
       expect((await stat(join(work, 'run.sh'))).mode & 0o777).toBe(0o755);
     });
 
-    test.each(['../escape', 'a/../../escape', '/home/work/escape', '/etc/escape', '/', '..', 'a\0b'])(
-      'upload to %j is refused',
-      async (path) => {
-        await expect(files.upload(handle, path, bytes('x'))).rejects.toMatchObject({
-          pythonName: 'PermissionError',
-          message: 'Not allowed to upload files outside /home/work',
-        });
-      },
-    );
-
-    test.each(['../secret', '/etc/passwd', '/home/work/../../etc/passwd', '/home/workshop', '..', '/'])(
-      'download and list of %j are refused',
-      async (path) => {
-        const refused = { pythonName: 'PermissionError' };
-        await expect(files.downloadArchive(handle, path, MIB)).rejects.toMatchObject(refused);
-        await expect(files.downloadSingle(handle, path, MIB)).rejects.toMatchObject(refused);
-        await expect(files.list(handle, path)).rejects.toMatchObject(refused);
-      },
-    );
+    describePaths(() => ({ files, handle }));
 
     test('links that lead outside are refused, as the last name and on the way', async () => {
       await symlink(outside, join(work, 'door'));
@@ -275,5 +257,57 @@ export function describeBackendFiles(name: string, makeHarness: () => Promise<Ba
         expect(errors).not.toBe('');
       }
     });
+  });
+}
+
+/** Where files are only taken and never kept, too. */
+export function describeFilePaths(name: string, makeHarness: () => Promise<BackendHarness>): void {
+  describe(`${name} backend, paths of files`, () => {
+    let harness: BackendHarness;
+    let handle: KernelHandle;
+    let files: BackendFiles;
+
+    beforeEach(async () => {
+      harness = await makeHarness();
+      const backend = await harness.open();
+      handle = await backend.create(await harness.plan(), NEVER);
+      await backend.start(handle, NEVER);
+      files = backend.files;
+    });
+    afterEach(async () => {
+      await harness[Symbol.asyncDispose]();
+    });
+
+    describePaths(() => ({ files, handle }));
+  });
+}
+
+/** Paths that lead outside as they are written. */
+function describePaths(context: () => { readonly files: BackendFiles; readonly handle: KernelHandle }): void {
+  test.each(['../escape', 'a/../../escape', '/home/work/escape', '/etc/escape', '/', '..', 'a\0b'])(
+    'upload to %j is refused',
+    async (path) => {
+      await expect(context().files.upload(context().handle, path, bytes('x'))).rejects.toMatchObject({
+        pythonName: 'PermissionError',
+        message: 'Not allowed to upload files outside /home/work',
+      });
+    },
+  );
+
+  test.each(['../secret', '/etc/passwd', '/home/work/../../etc/passwd', '/home/workshop', '..', '/'])(
+    'download and list of %j are refused',
+    async (path) => {
+      const refused = { pythonName: 'PermissionError' };
+      const { files, handle } = context();
+      await expect(files.downloadArchive(handle, path, MIB)).rejects.toMatchObject(refused);
+      await expect(files.downloadSingle(handle, path, MIB)).rejects.toMatchObject(refused);
+      await expect(files.list(handle, path)).rejects.toMatchObject(refused);
+    },
+  );
+
+  test.each(['a', 'a/../b', './a/x/../b//c'])('%j is a path of the home directory', async (path) => {
+    const { files, handle } = context();
+    await files.upload(handle, path, bytes('x'));
+    expect((await files.list(handle, `/home/work/${path}/..`)).errors).toBe('');
   });
 }

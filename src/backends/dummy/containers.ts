@@ -124,6 +124,11 @@ export class DummyContainers {
     return [...this.#containers.values()].find(({ handle }) => handle.kernelId === kernelId);
   }
 
+  /** Is a kernel made of it, alive or dead? */
+  uses(image: string): boolean {
+    return [...this.#containers.values()].some(({ details }) => details?.image === image);
+  }
+
   ofAgent(agentId: AgentId): readonly DummyContainer[] {
     return [...this.#containers.values()].filter(({ handle }) => handle.agentId === agentId);
   }

@@ -101,7 +101,12 @@ export class DummyBackend implements KernelBackend {
     this.#clock = clock;
     this.#logger = options.logger;
     this.#failures = new FailurePlan(settings.failures, options.random ?? Math.random);
-    this.images = new DummyImages({ settings, failures: this.#failures, clock });
+    this.images = new DummyImages({
+      settings,
+      failures: this.#failures,
+      isInUse: (name) => options.containers.uses(name),
+      clock,
+    });
     this.files = new DummyFiles({ delaysMs: settings.delaysMs, clock });
     this.networks = {
       createLocal: () => clock.sleep(settings.delaysMs['create-network']),

@@ -30,3 +30,8 @@ export class DummyImageMissingError extends SpleniumError {
   override readonly code = 'IMAGE_NOT_AVAILABLE';
   override readonly pythonName = 'ImageNotAvailable';
 }
+
+/** An image that a kernel is made of; its removal can be forced. */
+export class DummyImageInUseError extends RuntimeError {
+  override readonly code = 'IMAGE_IN_USE';
+}

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
-import { CancelledError, ValueError } from '../../core/errors.js';
+import { CancelledError } from '../../core/errors.js';
 import type {
   BackendImages,
   ImageRequest,
@@ -9,7 +9,7 @@ import type {
   TransferListener,
 } from '../backend.js';
 import { JoinedPulls } from '../images/joined-pulls.js';
-import { DummyImageMissingError } from './errors.js';
+import { DummyImageInUseError, DummyImageMissingError } from './errors.js';
 import { cancellableSleep } from './cancellable-sleep.js';
 import type { DummySettings, FailurePlan } from './settings.js';
 
@@ -25,6 +25,7 @@ const COMMAND = ['serve'];
 export class DummyImages implements BackendImages {
   readonly #settings: DummySettings;
   readonly #failures: FailurePlan;
+  readonly #isInUse: (name: string) => boolean;
   readonly #clock: Clock;
   readonly #joined = new JoinedPulls((image, signal, onProgress) => this.#pullOne(image, signal, onProgress));
   readonly #pulled = new Set<string>();
@@ -33,10 +34,12 @@ export class DummyImages implements BackendImages {
   constructor(parts: {
     readonly settings: DummySettings;
     readonly failures: FailurePlan;
+    readonly isInUse: (name: string) => boolean;
     readonly clock: Clock;
   }) {
     this.#settings = parts.settings;
     this.#failures = parts.failures;
+    this.#isInUse = parts.isInUse;
     this.#clock = parts.clock;
   }
 
@@ -67,16 +70,19 @@ export class DummyImages implements BackendImages {
     return Promise.resolve(COMMAND);
   }
 
-  async remove(name: string): Promise<void> {
+  /** @throws DummyImageMissingError, DummyImageInUseError */
+  async remove(name: string, { force }: { readonly force: boolean }): Promise<void> {
     this.#require(name);
+    if (!force && this.#isInUse(name))
+      throw new DummyImageInUseError(`a kernel is made of image ${name}: end it first, or force the removal`);
     await this.#clock.sleep(this.#settings.delaysMs['purge-images']);
     this.#pulled.delete(name);
     this.#removed.add(name);
   }
 
-  /** An empty archive, for an image of any name. */
-  export(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    if (id === '') return Promise.reject(new ValueError('an image has a name or an id'));
+  /** An empty archive. @throws DummyImageMissingError */
+  async export(id: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    this.#require(id);
     return Promise.resolve(
       (async function* () {
         await Promise.resolve();

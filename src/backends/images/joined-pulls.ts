@@ -1,4 +1,4 @@
-import { deferred, within, type Deferred } from '../../core/async.js';
+import { deferred, throwIfCancelled, within, type Deferred } from '../../core/async.js';
 import type { ImageRequest, TransferListener } from '../backend.js';
 
 type Progress = Parameters<TransferListener>[0];
@@ -29,6 +29,8 @@ export class JoinedPulls {
    * @throws what the pull fails with, CancelledError
    */
   async pull(image: ImageRequest, signal: AbortSignal, onProgress?: TransferListener): Promise<void> {
+    const what = `pulling image ${image.canonical}`;
+    throwIfCancelled(signal, what);
     const pull = this.#pulls.get(image.canonical) ?? this.#begin(image);
     pull.waiting += 1;
     // Of its own, so that a listener that is given twice is two.
@@ -36,7 +38,7 @@ export class JoinedPulls {
     pull.listeners.add(listener);
     if (pull.last !== null) listener(pull.last);
     try {
-      await within(pull.done, { signal, what: `pulling image ${image.canonical}` });
+      await within(pull.done, { signal, what });
     } finally {
       pull.listeners.delete(listener);
       pull.waiting -= 1;
