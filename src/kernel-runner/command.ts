@@ -6,7 +6,7 @@ import { messageOf } from './complaint.js';
 import { OutputPump } from './output.js';
 import { closeWriteEnds } from './pipes.js';
 import { signalGroup } from './process-groups.js';
-import type { RuntimeParts } from './runtimes/interpreter.js';
+import type { RuntimeParts } from './runtimes/runtime-process.js';
 import { exitCodeOf } from './runtimes/runtime.js';
 
 const FAILED_IN_RUNNER = -1;

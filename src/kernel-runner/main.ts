@@ -16,7 +16,7 @@ import { PipeMaker } from './pipes.js';
 import { ProcessGroups } from './process-groups.js';
 import { KernelRunner } from './runner.js';
 import { appRuntime } from './runtimes/app.js';
-import type { RuntimeParts } from './runtimes/interpreter.js';
+import type { RuntimeParts } from './runtimes/runtime-process.js';
 import { nodeRuntime } from './runtimes/node.js';
 import { pythonRuntime } from './runtimes/python.js';
 import type { Runtime } from './runtimes/runtime.js';

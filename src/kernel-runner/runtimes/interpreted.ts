@@ -1,6 +1,7 @@
 import { messageOf } from '../complaint.js';
 import { Interpreter } from './interpreter.js';
-import type { Driver, RuntimeParts } from './interpreter.js';
+import type { Driver } from './interpreter.js';
+import type { RuntimeParts } from './runtime-process.js';
 import type { BuiltinCommand, InputPrompt, Runtime } from './runtime.js';
 
 const NOT_STARTED = 127;

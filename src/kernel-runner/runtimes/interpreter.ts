@@ -1,31 +1,6 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { constants } from 'node:os';
-import { createInterface } from 'node:readline';
-import type { Duplex } from 'node:stream';
-import { OutputPump } from '../output.js';
-import type { OutputSink } from '../output.js';
-import { closeWriteEnds } from '../pipes.js';
-import type { PipeMaker } from '../pipes.js';
-import { signalGroup } from '../process-groups.js';
-import type { ProcessGroups } from '../process-groups.js';
-import { exitCodeOf } from './runtime.js';
 import type { InputPrompt } from './runtime.js';
-
-/** What every runtime gets from the runner. */
-export interface RuntimeParts {
-  readonly sink: OutputSink;
-  readonly groups: ProcessGroups;
-  /** For the output of children. */
-  readonly pipes: PipeMaker;
-  /** A directory of our own, for drivers, pipes and sockets. */
-  readonly privateDirectory: string;
-  /** Working directory of user code. */
-  readonly work: string;
-  /** Environment of user code, as it is at this moment. */
-  readonly environment: () => Readonly<Record<string, string>>;
-}
+import { RuntimeProcess } from './runtime-process.js';
+import type { RuntimeParts } from './runtime-process.js';
 
 export interface Driver {
   /** For messages: `python`, `node`. */
@@ -59,87 +34,44 @@ interface ActiveRun {
 }
 
 const COMPLETION_LIMIT_MS = 3000;
-/** How long after the interpreter's death somebody may still hold its pipes. */
-const PIPES_AFTER_DEATH_MS = 1000;
 
 /**
  * One interpreter process and its driver, a small program in the interpreter's own language that runs what it is
  * told. When it dies the run that killed it ends with the process's exit code, and `alive` turns false.
  */
 export class Interpreter {
-  readonly #parts: RuntimeParts;
-  readonly #process: ChildProcess;
-  readonly #control: Duplex;
-  readonly #pumps: readonly [OutputPump, OutputPump];
+  readonly #process: RuntimeProcess;
   readonly #completions = new Map<number, (suggestions: string[]) => void>();
-  /** Resolves with the exit code when the process is gone and its output is forwarded. */
-  readonly exited: Promise<number>;
-  #alive = true;
   #nextId = 1;
   #run: ActiveRun | undefined;
 
-  private constructor(
-    parts: RuntimeParts,
-    process: ChildProcess,
-    control: Duplex,
-    pumps: readonly [OutputPump, OutputPump],
-  ) {
-    this.#parts = parts;
+  private constructor(process: RuntimeProcess) {
     this.#process = process;
-    this.#control = control;
-    this.#pumps = pumps;
-    control.on('error', () => undefined);
-    createInterface({ input: control }).on('line', (line) => {
+    process.hear((line) => {
       this.#hear(line);
     });
-    this.exited = new Promise((resolve) => {
-      process.once('exit', (code, signal) => {
-        this.#alive = false;
-        const exitCode = exitCodeOf(code, signal, constants.signals);
-        void this.#afterDeath().then(() => {
-          resolve(exitCode);
-        });
-      });
-    });
-    void this.exited.then((exitCode) => this.#run?.finish(exitCode));
+    void process.exited.then((exitCode) => this.#run?.finish(exitCode));
   }
 
   /** @throws the system's error when the command cannot be started. */
   static async start(driver: Driver, parts: RuntimeParts): Promise<Interpreter> {
-    const secret = randomBytes(16).toString('hex');
-    const pipes = await parts.pipes.open(2);
-    const [out, err] = pipes;
-    if (!out || !err) throw new Error('no pipes');
-    const child = spawn(driver.command, driver.args, {
-      cwd: parts.work,
-      env: { ...parts.environment(), ...driver.environment },
-      stdio: ['ignore', out.writeFd, err.writeFd, 'pipe'],
-      detached: true,
-    });
-    closeWriteEnds(pipes);
-    const marks = { secret, muteUntilFirst: false };
-    const pumps = [
-      new OutputPump(out.reader, 'stdout', parts.sink, marks),
-      new OutputPump(err.reader, 'stderr', parts.sink, marks),
-    ] as const;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        child.once('spawn', resolve);
-        child.once('error', reject);
-      });
-    } catch (error) {
-      for (const pump of pumps) pump.abandon();
-      throw error;
-    }
-    if (child.pid !== undefined) parts.groups.add(child.pid);
-    const control = child.stdio[3] as Duplex;
-    const interpreter = new Interpreter(parts, child, control, pumps);
-    interpreter.#tell({ type: 'hello', secret });
+    const { command, args, environment = {} } = driver;
+    const process = await RuntimeProcess.start(
+      { command, args, environment, input: 'none', muteUntilFirst: false },
+      parts,
+    );
+    const interpreter = new Interpreter(process);
+    interpreter.#tell({ type: 'hello', secret: process.secret });
     return interpreter;
   }
 
   get alive(): boolean {
-    return this.#alive;
+    return this.#process.alive;
+  }
+
+  /** Resolves with the exit code when the process is gone and its output is forwarded. */
+  get exited(): Promise<number> {
+    return this.#process.exited;
   }
 
   get busy(): boolean {
@@ -151,7 +83,7 @@ export class Interpreter {
     const exitCode = await new Promise<number>((finish) => {
       this.#run = { id, prompt, started: false, interrupted: false, finish };
       this.#tell({ type: 'run', id, code });
-      if (!this.#alive) void this.exited.then(finish);
+      if (!this.alive) void this.exited.then(finish);
     });
     this.#run = undefined;
     return exitCode;
@@ -165,7 +97,7 @@ export class Interpreter {
   }
 
   complete(text: string): Promise<string[]> {
-    if (!this.#alive || this.busy) return Promise.resolve([]);
+    if (!this.alive || this.busy) return Promise.resolve([]);
     const id = this.#nextId++;
     return new Promise((resolve) => {
       const answer = (suggestions: string[]) => {
@@ -185,13 +117,12 @@ export class Interpreter {
   }
 
   /** Ends the process and everything it started. */
-  async close(): Promise<void> {
-    if (this.#alive && this.#process.pid !== undefined) signalGroup(this.#process.pid, 'SIGKILL');
-    await this.exited;
+  close(): Promise<void> {
+    return this.#process.close();
   }
 
   #tell(message: object): void {
-    this.#control.write(`${JSON.stringify(message)}\n`);
+    this.#process.tell(JSON.stringify(message));
   }
 
   #hear(line: string): void {
@@ -212,11 +143,12 @@ export class Interpreter {
       if (run.interrupted) this.#signal(run);
     } else if (message.type === 'done') {
       run.started = false;
-      void this.#marked(message.mark ?? 0).then(() => {
+      void this.#process.marked(message.mark ?? 0).then(() => {
         run.finish(message.exitCode ?? 0);
       });
     } else if (message.type === 'ask') {
-      void this.#marked(message.mark ?? 0)
+      void this.#process
+        .marked(message.mark ?? 0)
         .then(() => run.prompt({ isPassword: message.isPassword ?? false }))
         .then((text) => {
           this.#tell({ type: 'input', id: message.mark, text });
@@ -225,22 +157,6 @@ export class Interpreter {
   }
 
   #signal(run: ActiveRun): void {
-    if (!this.#alive || this.#process.pid === undefined) return;
-    signalGroup(this.#process.pid, 'SIGINT');
-    this.#tell({ type: 'interrupt', id: run.id });
-  }
-
-  async #marked(number: number): Promise<void> {
-    await Promise.all(this.#pumps.map((pump) => pump.marker(number)));
-  }
-
-  async #afterDeath(): Promise<void> {
-    if (this.#process.pid !== undefined) this.#parts.groups.kill(this.#process.pid);
-    const timer = setTimeout(() => {
-      for (const pump of this.#pumps) pump.abandon();
-    }, PIPES_AFTER_DEATH_MS);
-    await Promise.all(this.#pumps.map((pump) => pump.ended));
-    clearTimeout(timer);
-    this.#control.destroy();
+    if (this.#process.interrupt()) this.#tell({ type: 'interrupt', id: run.id });
   }
 }

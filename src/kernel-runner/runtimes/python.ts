@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InterpretedRuntime } from './interpreted.js';
-import type { RuntimeParts } from './interpreter.js';
+import type { RuntimeParts } from './runtime-process.js';
 import { PYTHON_DRIVER } from './python-driver.js';
 import type { BuiltinCommand, Runtime } from './runtime.js';
 

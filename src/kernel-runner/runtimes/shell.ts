@@ -1,26 +1,14 @@
-import { execFile, spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { execFile } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { basename, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
 import { messageOf } from '../complaint.js';
-import { OutputPump } from '../output.js';
-import { closeWriteEnds } from '../pipes.js';
-import { signalGroup } from '../process-groups.js';
 import { describeExit } from './interpreted.js';
-import type { RuntimeParts } from './interpreter.js';
-import { exitCodeOf } from './runtime.js';
 import type { BuiltinCommand, Runtime } from './runtime.js';
+import { CONTROL, RuntimeProcess } from './runtime-process.js';
+import type { RuntimeParts } from './runtime-process.js';
 
 const COMPLETION_LIMIT_MS = 2000;
-const PIPES_AFTER_DEATH_MS = 1000;
 const NOT_STARTED = 127;
-
-/** Descriptor on which the shell tells exit codes; markers go to 4 and 5, which user code cannot redirect. */
-const CONTROL = 3;
 
 interface RunningQuery {
   readonly number: number;
@@ -35,75 +23,34 @@ interface RunningQuery {
  * with it the end of the run. There an interrupt and a syntax error end the shell, and the next query starts anew.
  */
 class ShellProcess {
-  readonly #parts: RuntimeParts;
-  readonly #process: ChildProcess;
-  readonly #input: Writable;
-  readonly #pumps: readonly [OutputPump, OutputPump];
-  readonly #secret: string;
-  readonly exited: Promise<number>;
-  #alive = true;
+  readonly #process: RuntimeProcess;
+  readonly #privateDirectory: string;
   #number = 0;
   #running: RunningQuery | undefined;
 
-  private constructor(
-    parts: RuntimeParts,
-    process: ChildProcess,
-    secret: string,
-    pumps: readonly [OutputPump, OutputPump],
-  ) {
-    this.#parts = parts;
+  private constructor(process: RuntimeProcess, privateDirectory: string) {
     this.#process = process;
-    this.#secret = secret;
-    this.#pumps = pumps;
-    this.#input = process.stdin as Writable;
-    this.#input.on('error', () => undefined);
-    const control = process.stdio[CONTROL] as Readable;
-    control.on('error', () => undefined);
-    createInterface({ input: control }).on('line', (line) => {
+    this.#privateDirectory = privateDirectory;
+    process.hear((line) => {
       this.#hear(line);
     });
-    this.exited = new Promise((resolve) => {
-      process.once('exit', (code, signal) => {
-        this.#alive = false;
-        const exitCode = exitCodeOf(code, signal, constants.signals);
-        void this.#afterDeath(control).then(() => {
-          resolve(exitCode);
-        });
-      });
-    });
-    void this.exited.then((exitCode) => this.#running?.finish(exitCode));
+    void process.exited.then((exitCode) => this.#running?.finish(exitCode));
   }
 
   static async start(path: string, parts: RuntimeParts): Promise<ShellProcess> {
-    const secret = randomBytes(16).toString('hex');
-    const pipes = await parts.pipes.open(2);
-    const [out, err] = pipes;
-    if (!out || !err) throw new Error('no pipes');
     const isBash = basename(path) === 'bash';
-    const child = spawn(path, isBash ? ['--noprofile', '--norc', '--noediting', '-i'] : [], {
-      cwd: parts.work,
-      env: { ...parts.environment(), PS1: '', PS2: '', ENV: '' },
-      stdio: ['pipe', out.writeFd, err.writeFd, 'pipe', out.writeFd, err.writeFd],
-      detached: true,
-    });
-    closeWriteEnds(pipes);
-    // What an interactive shell without a terminal has to say at its start is of no interest.
-    const marks = { secret, muteUntilFirst: true };
-    const pumps = [
-      new OutputPump(out.reader, 'stdout', parts.sink, marks),
-      new OutputPump(err.reader, 'stderr', parts.sink, marks),
-    ] as const;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        child.once('spawn', resolve);
-        child.once('error', reject);
-      });
-    } catch (error) {
-      for (const pump of pumps) pump.abandon();
-      throw error;
-    }
-    if (child.pid !== undefined) parts.groups.add(child.pid);
-    const shell = new ShellProcess(parts, child, secret, pumps);
+    const process = await RuntimeProcess.start(
+      {
+        command: path,
+        args: isBash ? ['--noprofile', '--norc', '--noediting', '-i'] : [],
+        environment: { PS1: '', PS2: '', ENV: '' },
+        input: 'commands',
+        // What an interactive shell without a terminal has to say at its start.
+        muteUntilFirst: true,
+      },
+      parts,
+    );
+    const shell = new ShellProcess(process, parts.privateDirectory);
     // An interactive bash prints "exit" when it exits.
     if (isBash) shell.#line('set +H; exit() { builtin exit "$@" 2>/dev/null; }; export -n PS1 PS2');
     await new Promise<number>((finish) => {
@@ -116,12 +63,16 @@ class ShellProcess {
   }
 
   get alive(): boolean {
-    return this.#alive;
+    return this.#process.alive;
+  }
+
+  get exited(): Promise<number> {
+    return this.#process.exited;
   }
 
   async run(code: string): Promise<number> {
     const number = ++this.#number;
-    const file = join(this.#parts.privateDirectory, 'query.sh');
+    const file = join(this.#privateDirectory, 'query.sh');
     writeFileSync(file, code, { mode: 0o600 });
     const exitCode = await new Promise<number>((finish) => {
       this.#running = { number, finish, started: false, interrupted: false };
@@ -130,7 +81,7 @@ class ShellProcess {
           'eval "$__runner_code" </dev/null 3>&- 4>&- 5>&-',
       );
       this.#line(this.#epilogue(number));
-      if (!this.#alive) void this.exited.then(finish);
+      if (!this.alive) void this.exited.then(finish);
     });
     this.#running = undefined;
     return exitCode;
@@ -138,26 +89,27 @@ class ShellProcess {
 
   interrupt(): void {
     const running = this.#running;
-    if (!running || !this.#alive) return;
+    if (!running || !this.alive) return;
     running.interrupted = true;
     if (running.started) this.#signal(running);
   }
 
-  async close(): Promise<void> {
-    if (this.#alive && this.#process.pid !== undefined) signalGroup(this.#process.pid, 'SIGKILL');
-    await this.exited;
+  close(): Promise<void> {
+    return this.#process.close();
   }
 
   #signal(running: RunningQuery): void {
-    if (this.#process.pid === undefined) return;
-    signalGroup(this.#process.pid, 'SIGINT');
+    if (!this.#process.interrupt()) return;
     // The signal may have met the shell while it was writing the end of the run: say it again, the number tells.
     this.#line(this.#epilogue(running.number));
   }
 
-  /** Tells the exit code, marks both pipes, and leaves `$?` as it was. */
+  /**
+   * Tells the exit code, marks both pipes, and leaves `$?` as it was. The marks go to descriptors 4 and 5, which user
+   * code cannot redirect.
+   */
   #epilogue(number: number): string {
-    const marker = `\\036${this.#secret}${String(number).padStart(8, '0')}\\036`;
+    const marker = `\\036${this.#process.secret}${String(number).padStart(8, '0')}\\036`;
     const tell = this.#tell(number, '$__runner_status');
     return `__runner_status=$?; printf '${marker}' >&4; printf '${marker}' >&5; ${tell}; (exit $__runner_status)`;
   }
@@ -167,7 +119,7 @@ class ShellProcess {
   }
 
   #line(text: string): void {
-    this.#input.write(`${text}\n`);
+    this.#process.input?.write(`${text}\n`);
   }
 
   #hear(line: string): void {
@@ -180,19 +132,9 @@ class ShellProcess {
       return;
     }
     running.started = false;
-    void Promise.all(this.#pumps.map((pump) => pump.marker(running.number))).then(() => {
+    void this.#process.marked(running.number).then(() => {
       running.finish(Number(what));
     });
-  }
-
-  async #afterDeath(control: Readable): Promise<void> {
-    if (this.#process.pid !== undefined) this.#parts.groups.kill(this.#process.pid);
-    const timer = setTimeout(() => {
-      for (const pump of this.#pumps) pump.abandon();
-    }, PIPES_AFTER_DEATH_MS);
-    await Promise.all(this.#pumps.map((pump) => pump.ended));
-    clearTimeout(timer);
-    control.destroy();
   }
 }
 

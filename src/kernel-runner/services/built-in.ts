@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ServiceDefinition } from './definition.js';
-import { isRecord } from './definition.js';
+import { directService, isRecord } from './definition.js';
 
 /** Services of every kernel, in the order of their start, with their ports (spec/kernel-runner.md 4.11). */
 export const BUILT_IN = [
@@ -27,7 +27,7 @@ export function builtInService(name: string, port: number, helpers: Helpers): Se
     const dropbear = program('dropbearmulti');
     return dropbear === undefined || helpers.hostKey === null
       ? undefined
-      : direct([
+      : directService([
           ...[dropbear, 'dropbear', '-r', helpers.hostKey, '-E', '-F', '-g', '-w', '-K', '15', '-I', '0'],
           ...['-p', `0.0.0.0:${String(port)}`],
         ]);
@@ -36,7 +36,7 @@ export function builtInService(name: string, port: number, helpers: Helpers): Se
   const shell = SHELLS.find((path) => existsSync(path));
   if (ttyd === undefined || shell === undefined) return undefined;
   const tmux = shell.endsWith('/ash') ? undefined : program('tmux');
-  return direct([
+  return directService([
     ...[ttyd, '-W', '-p', String(port), shell],
     // A terminal that is closed and opened again shows the same session.
     ...(tmux === undefined ? [] : ['-c', `export SHELL=${shell}; exec ${tmux} -2 new-session -A -s main`]),
@@ -53,15 +53,3 @@ export function portOf({ name, port }: (typeof BUILT_IN)[number], config: string
     return port;
   }
 }
-
-const direct = (command: readonly string[]): ServiceDefinition => ({
-  command,
-  shell: null,
-  noop: false,
-  urlTemplate: '',
-  prestart: [],
-  env: {},
-  allowedEnvs: [],
-  allowedArguments: [],
-  defaultArguments: {},
-});

@@ -24,6 +24,19 @@ export interface ServiceDefinition {
   readonly defaultArguments: Readonly<Record<string, ArgumentValue>>;
 }
 
+/** A service that is one command without a shell, and takes neither arguments nor variables from users. */
+export const directService = (command: readonly string[]): ServiceDefinition => ({
+  command,
+  shell: null,
+  noop: false,
+  urlTemplate: '',
+  prestart: [],
+  env: {},
+  allowedEnvs: [],
+  allowedArguments: [],
+  defaultArguments: {},
+});
+
 const FIELDS: readonly string[] = [
   'command',
   'shell',

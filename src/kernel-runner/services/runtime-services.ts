@@ -1,4 +1,5 @@
 import type { RuntimeType } from '../options.js';
+import { directService } from './definition.js';
 import type { ServiceDefinition } from './definition.js';
 
 /** Services that belong to the runtime rather than to the image (spec/kernel-runner.md 4.9). */
@@ -18,30 +19,16 @@ export function runtimeServices(
     ];
     switch (name) {
       case 'jupyter':
-        return direct([runtimePath, '-m', 'notebook', ...server]);
+        return directService([runtimePath, '-m', 'notebook', ...server]);
       case 'jupyterlab':
-        return direct([runtimePath, '-m', 'jupyterlab', ...server]);
+        return directService([runtimePath, '-m', 'jupyterlab', ...server]);
       case 'tensorboard':
-        return direct([
+        return directService([
           runtimePath,
           ...['-m', 'tensorboard.main', '--logdir', 'logs', '--host', '0.0.0.0', '--port', String(port)],
         ]);
       default:
         return undefined;
     }
-  };
-}
-
-function direct(command: readonly string[]): ServiceDefinition {
-  return {
-    command,
-    shell: null,
-    noop: false,
-    urlTemplate: '',
-    prestart: [],
-    env: {},
-    allowedEnvs: [],
-    allowedArguments: [],
-    defaultArguments: {},
   };
 }
