@@ -1,10 +1,11 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../core/errors.js';
 import { type KernelId, parseKernelId, parseSessionId, type SessionId } from '../core/ids.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Logger } from '../core/logger.js';
+import { writeWhole } from '../disk/whole-file.js';
 
 /** What the session's manager is told about the end of its job (spec/kernel-runner.md 3.10). */
 export interface BatchOutcome {
@@ -49,22 +50,24 @@ const recordSchema = z.object({
 export class BatchJournal {
   readonly #directory: string;
   readonly #logger: Logger;
+  readonly #writes = new KeyedQueue<KernelId>();
 
   constructor(options: { readonly directory: string; readonly logger: Logger }) {
     this.#directory = options.directory;
     this.#logger = options.logger;
   }
 
-  async record(job: BatchJobRecord): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await writeFileAtomic(this.#path(job.kernelId), `${JSON.stringify({ version: 1, ...job })}\n`, {
-      mode: 0o600,
+  /** Of the records of one kernel the last one stays. @throws the system's error; the one before is still there then. */
+  record(job: BatchJobRecord): Promise<void> {
+    return this.#writes.run(job.kernelId, async () => {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await writeWhole(this.#path(job.kernelId), `${JSON.stringify({ version: 1, ...job })}\n`);
     });
   }
 
   /** Idempotent. */
-  async forget(kernelId: KernelId): Promise<void> {
-    await rm(this.#path(kernelId), { force: true });
+  forget(kernelId: KernelId): Promise<void> {
+    return this.#writes.run(kernelId, () => rm(this.#path(kernelId), { force: true }));
   }
 
   /** Unreadable records are reported and left where they are. */

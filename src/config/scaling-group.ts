@@ -4,6 +4,7 @@ import { copyFile, open, readFile, realpath, stat, unlink } from 'node:fs/promis
 import { dirname } from 'node:path';
 import { type AST, parseTOML } from 'toml-eslint-parser';
 import { RuntimeError } from '../core/errors.js';
+import { syncDirectory } from '../disk/whole-file.js';
 import { keysOf } from './toml-document.js';
 
 /**
@@ -48,15 +49,6 @@ async function replaceOnce(target: string, change: (text: string) => string): Pr
   } catch (error) {
     await unlink(temporary).catch(() => undefined);
     throw error;
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

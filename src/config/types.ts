@@ -1,3 +1,4 @@
+import type { PeerLimits } from '../callosum/peer-options.js';
 import type { AgentId } from '../core/ids.js';
 import type { PortRange } from './formats.js';
 import type { HostPort } from './host-port.js';
@@ -253,19 +254,8 @@ export interface ApiTimeouts {
   readonly pushTimeoutMs: number | null;
 }
 
-/** Bounds on everything a peer controls; callosum's `PeerLimits` and the codec's limits. */
-export interface LimitsConfig {
-  readonly maxMessageBytes: number;
-  readonly maxInFlightPerPeer: number;
-  readonly maxInFlight: number;
-  readonly maxInFlightBytesPerPeer: number;
-  readonly maxInFlightBytes: number;
-  readonly maxRunning: number;
-  readonly maxQueuedPerPeer: number;
-  readonly maxQueued: number;
-  readonly maxQueuedBytesPerPeer: number;
-  readonly maxQueuedBytes: number;
-  readonly maxConnections: number;
+/** Bounds on everything a peer controls: those of its connection, and of what is in its messages. */
+export interface LimitsConfig extends Omit<PeerLimits, 'maxHandshakeMs'> {
   /** `PeerLimits.maxHandshakeMs`. */
   readonly handshakeTimeoutMs: number;
   /** The codec's `maxDepth`. */

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { syncDirectory } from '../disk/whole-file.js';
 import { StoreCorruptError, StoreUnavailableError } from './errors.js';
 import type { KeyChange, KeyEvent, KeyValue, KeyValueStore, KeyWatch } from './key-value-store.js';
 
@@ -159,8 +160,7 @@ export class FileStore implements KeyValueStore {
         await log.close();
       }
       await rename(next, this.#path);
-      const directory = await open(dirname(this.#path), 'r');
-      await directory.sync().finally(() => directory.close());
+      await syncDirectory(dirname(this.#path));
       const old = this.#log;
       this.#log = await open(this.#path, 'a', 0o600);
       this.#lines = 1;

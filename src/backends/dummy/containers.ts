@@ -1,12 +1,12 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../../core/errors.js';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../core/ids.js';
 import type { AgentId, ContainerId, KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
+import { writeWhole } from '../../disk/whole-file.js';
 import type { KernelDetails, KernelHandle } from '../backend.js';
 
 /** One container that exists only in memory. */
@@ -200,12 +200,9 @@ export class DummyContainers {
     this.#containers.set(containerId, container);
     const path = this.#path(containerId);
     if (path === null) return;
-    // Neither a crash of the machine nor a full disk matters to a load test: no fsync.
+    // A crash of the machine does not matter to a load test.
     await this.#files.run(containerId, () =>
-      writeFileAtomic(path, `${JSON.stringify({ version: 1, container })}\n`, {
-        fsync: false,
-        mode: 0o600,
-      }),
+      writeWhole(path, `${JSON.stringify({ version: 1, container })}\n`, { fsync: false }),
     );
   }
 
