@@ -8,6 +8,7 @@ import { ConfigError, type DaemonConfig, type DummyConfig } from '../config/inde
 import { systemClock } from '../core/clock.js';
 import { InvariantError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import type { Questions } from '../core/questions.js';
 import { agentSocketsOf } from './local.js';
 import { FakeRunner } from '../kernel-runner/fake-runner.js';
 import type { RedisConnections } from '../stores/redis-connections.js';
@@ -34,6 +35,8 @@ export async function openBackend(options: {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Once it is open; null: there is none, or not yet. */
   readonly redis: () => RedisConnections | null;
+  /** For what is measured. */
+  readonly questions: Questions;
   readonly logger: Logger;
 }): Promise<KernelBackend> {
   const { config } = options;
@@ -56,17 +59,21 @@ function makeBackend(options: Options, logger: Logger): KernelBackend {
   }
 }
 
-function processBackend({ stateRoot, runnerPath, env }: Options, logger: Logger): KernelBackend {
+function processBackend({ stateRoot, runnerPath, env, questions }: Options, logger: Logger): KernelBackend {
   const runtimeDir = env['XDG_RUNTIME_DIR'];
   return new ProcessBackend({
     stateDir: join(stateRoot, 'process'),
     runnerPath,
     ...(runtimeDir === undefined ? {} : { runtimeDir }),
+    questions,
     logger,
   });
 }
 
-function dockerBackend({ config, stateRoot, runnerPath, redis }: Options, logger: Logger): KernelBackend {
+function dockerBackend(
+  { config, stateRoot, runnerPath, redis, questions }: Options,
+  logger: Logger,
+): KernelBackend {
   const { driver, maxLengthBytes } = config.containerLogs;
   const { docker } = config;
   const { coredump } = config.debug;
@@ -88,6 +95,7 @@ function dockerBackend({ config, stateRoot, runnerPath, redis }: Options, logger
     ...(docker.allowedMountRoots === null ? {} : { allowedMountRoots: docker.allowedMountRoots }),
     overridePaths: docker.overrideFiles,
     engineDeadlineMs: docker.engineDeadlineMs,
+    questions,
     killDeadlineMs: docker.killDeadlineMs,
     furtherMounts:
       coredump === null

@@ -14,6 +14,7 @@ import { DisposalStack } from '../core/disposal.js';
 import { messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
+import { Questions } from '../core/questions.js';
 import { agentFactory, hostsOf, identifyAgents } from './agents.js';
 import { openBackend, refuseMissingBackend } from './backends.js';
 import { loadDaemonKeys, operatorPublicKey } from './keys.js';
@@ -27,7 +28,7 @@ import { openContainerEndpoints, openSnapshotSocket } from './local.js';
 import { Registration } from './registration.js';
 import { startAbuseReports } from './reports.js';
 import { openRpcServer } from './rpc.js';
-import { openMeasuring } from './statistics.js';
+import { Measuring } from './measuring.js';
 import { openSurroundings } from './surroundings.js';
 import { openEventBus, openKeyValueStore, waitForManager, withSharedConfig } from './stores.js';
 import { StoreWait } from './store-wait.js';
@@ -55,6 +56,8 @@ export interface DaemonOptions {
 }
 
 const DRAIN_MS = 10_000;
+/** For each thing that is measured: a mount, a kernel, a container's list of processes. */
+const MEASURED_ITEM_MS = 2000;
 
 /**
  * One node: opens its parts in order and closes them in reverse. The RPC socket opens last, when every agent has
@@ -157,8 +160,10 @@ export class Daemon {
     const capacity = startCapacityScan({ resources, clock: systemClock, logger });
     parts.defer('re-scan of devices', () => capacity.stop());
     const networks = await openSessionNetworks({ ...options, config, view: nodeView, wait, parts });
+    const questions = new Questions({ timeoutMs: MEASURED_ITEM_MS });
     const backend = await openBackend({
       ...options,
+      questions,
       config,
       dummy,
       stateRoot: state.layout.root,
@@ -195,7 +200,7 @@ export class Daemon {
       wait,
       parts,
     });
-    const measuring = openMeasuring();
+    const measuring = new Measuring({ backend, resources, questions });
     const starts = new StartGate(config.maxParallelStarts ?? 2 * availableParallelism(), metrics);
     const runtime = await AgentRuntime.create({
       kernels,

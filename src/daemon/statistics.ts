@@ -1,25 +1,19 @@
-import { constants } from 'node:fs';
-import { readFile, statfs } from 'node:fs/promises';
-import type { KernelBackend, UsageSource } from '../backends/backend.js';
+import type { KernelBackend } from '../backends/backend.js';
 import { createCodec } from '../codec/index.js';
 import type { AgentConfig, DaemonConfig, MetricSchedule } from '../config/index.js';
-import { within } from '../core/async.js';
 import { systemClock } from '../core/clock.js';
-import type { AgentId, KernelId } from '../core/ids.js';
+import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Metrics } from '../core/metrics.js';
 import type { EventSink } from '../events/catalogue.js';
 import { ErrorReports } from '../events/error-reports.js';
 import type { KernelRegistry } from '../kernels/kernel-registry.js';
 import type { NodeResources } from '../resources/index.js';
+import { type Measuring, runningKernels } from './measuring.js';
 import {
-  DiskUsage,
-  type KernelSources,
   KernelStatistics,
-  KernelUsageReader,
   NodeStatistics,
   ProcessStatistics,
-  Questions,
   Rounds,
   slotMetadata,
   UtilizationGauges,
@@ -41,27 +35,9 @@ interface StatisticsParts {
   readonly metrics: Metrics;
 }
 
-/** What measures for all agents of the process. */
-export interface Measuring {
-  readonly disks: DiskUsage;
-  readonly usage: KernelUsageReader;
-}
-
-const ITEM_TIMEOUT_MS = 2000;
-/** For the list of a kernel's processes or cgroups, which an engine may have to be asked for. */
-const SOURCES_TIMEOUT_MS = 30_000;
 const METADATA_RETRY_MS = 5000;
 /** In case somebody has emptied Redis without restarting it. */
 const METADATA_REFRESH_MS = 300_000;
-
-/** One for the process: only so does it know how many of its threads hang. */
-export function openMeasuring(): Measuring {
-  const questions = new Questions({ timeoutMs: ITEM_TIMEOUT_MS });
-  return {
-    disks: new DiskUsage({ readText, statfs: (path) => statfs(path, { bigint: true }), questions }),
-    usage: new KernelUsageReader({ readText, questions }),
-  };
-}
 
 /** Measures and publishes what one agent's node and kernels use, until it is stopped. */
 export function startStatistics(parts: StatisticsParts): { stop(): Promise<void> } {
@@ -70,8 +46,8 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
   const schedules = agent.config.utilizationMetric;
   const gauges = new UtilizationGauges(agent.id, metrics);
   const sink = redis ? redisSink(parts, redis) : null;
-  const sources = kernelSources(kernels, backend);
-  const kernelParts = { kernels: sources, reader: measuring.usage, clock: systemClock };
+  const running = () => runningKernels(kernels);
+  measuring.join(agent.id, kernels);
   const rounds: Rounds[] = [];
   const errors = new ErrorReports({ agentId: agent.id, events: parts.events, logger });
   const repeat = (name: string, scope: string, schedule: MetricSchedule, round: () => Promise<void>) => {
@@ -82,27 +58,27 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
       count(outcome);
       errors.note(`${name} cannot be taken`, outcome.error);
     };
-    rounds.push(new Rounds({ name, intervalMs, round, onRound, clock: systemClock, logger }));
+    rounds.push(new Rounds({ name, intervalMs, onGrid: true, round, onRound, clock: systemClock, logger }));
   };
 
   const node = new NodeStatistics({
     agentId: agent.id,
-    deviceMeasures: () => resources.measures(agent.id),
+    read: () => measuring.node(schedules.node.intervalMs),
+    measuresOf: (measured) => resources.measuresOf(agent.id, measured),
     scalingFactor: (slot) => resources.forAgent(agent.id).scalingFactor(slot),
-    disks: measuring.disks,
-    readText,
     gauges,
     sink,
-    clock: systemClock,
   });
   repeat('statistics of the node', 'node', schedules.node, () => node.collect());
   if (backend.usageSources) {
-    const container = new KernelStatistics({ ...kernelParts, gauges, sink });
+    const read = () => measuring.kernels(schedules.container.intervalMs);
+    const container = new KernelStatistics({ running, read, gauges, sink });
     repeat('statistics of kernels', 'container', schedules.container, () => container.collect());
   }
   if (sink && redis) {
     if (backend.usageSources) {
-      const process = new ProcessStatistics({ ...kernelParts, sink });
+      const read = () => measuring.kernels(schedules.process.intervalMs);
+      const process = new ProcessStatistics({ running, read, sink });
       repeat('statistics of processes', 'process', schedules.process, () => process.collect());
     }
     rounds.push(publishMetadata(sink, redis, resources, logger));
@@ -110,6 +86,7 @@ export function startStatistics(parts: StatisticsParts): { stop(): Promise<void>
   return {
     stop: async () => {
       await Promise.all(rounds.map((round) => round.stop()));
+      measuring.leave(agent.id);
     },
   };
 }
@@ -159,46 +136,6 @@ function lifetimesOf(config: DaemonConfig, { utilizationMetric }: AgentConfig): 
     : { nodeSec: rounds(node, 4), processSec: rounds(process, 4) };
 }
 
-function kernelSources(registry: KernelRegistry, backend: KernelBackend): KernelSources {
-  // Kernels and their processes are measured at the same pace: one look at the machine serves both.
-  let looking: { readonly ids: string; readonly found: Promise<ReadonlyMap<KernelId, UsageSource>> } | null =
-    null;
-  return {
-    running: () =>
-      [...registry].flatMap((kernel) => {
-        const { containerId, state, request, allocation } = kernel;
-        if (containerId === null || state.name !== 'running') return [];
-        return [
-          {
-            kernelId: kernel.id,
-            sessionId: kernel.sessionId,
-            containerId,
-            ownerUserId: request.config.ownerUserId,
-            ownerProjectId: request.config.ownerProjectId,
-            memoryBytes: allocation?.slots['mem'] ?? null,
-          },
-        ];
-      }),
-    sourcesOf: async (kernelIds) => {
-      const ids = kernelIds.join();
-      if (looking?.ids !== ids) {
-        const handles = kernelIds.flatMap((id) => registry.find(id)?.handle ?? []);
-        const found = backend.usageSources?.(handles) ?? Promise.resolve(new Map());
-        const mine = { ids, found };
-        looking = mine;
-        const done = (): void => {
-          if (looking === mine) looking = null;
-        };
-        found.then(done, done);
-      }
-      return within(looking.found, {
-        timeoutMs: SOURCES_TIMEOUT_MS,
-        what: 'where to read what kernels use',
-      });
-    },
-  };
-}
-
 function roundCounter(metrics: Metrics, agentId: AgentId, scope: string) {
   const labels = { agent_id: agentId, stat_scope: scope };
   const triggered = metrics.counter({
@@ -229,8 +166,3 @@ function roundCounter(metrics: Metrics, agentId: AgentId, scope: string) {
     else failed.increment({ ...labels, exception: error });
   };
 }
-
-/** One that is no file, a named pipe say, must not be waited for. */
-const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
-
-const readText = (path: string): Promise<string> => readFile(path, { encoding: 'utf8', flag: READ_FLAGS });

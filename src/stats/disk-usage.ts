@@ -1,5 +1,5 @@
+import type { Questions } from '../core/questions.js';
 import { type Mount, parseRealMounts } from './proc-files.js';
-import type { Questions } from './questions.js';
 
 export interface DiskSpace {
   readonly device: string;

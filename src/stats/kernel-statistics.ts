@@ -1,10 +1,9 @@
-import type { UsageSource } from '../backends/backend.js';
-import type { Clock } from '../core/clock.js';
 import type { ContainerId, KernelId } from '../core/ids.js';
 import { Decimal, ZERO } from '../resources/quantity/decimal.js';
 import { KERNEL_METRICS, PROCESS_METRICS } from './catalogue.js';
 import { GrowingCounter } from './growing-counter.js';
-import type { KernelUsage, KernelUsageReader, ProcessUsage } from './kernel-usage.js';
+import type { KernelReading } from './kernel-reader.js';
+import type { KernelUsage, ProcessUsage } from './kernel-usage.js';
 import { type Measurement, MetricSeries } from './metric.js';
 import type { StatisticsRecord, StatisticsSink } from './sink.js';
 import type { GaugedKernel, UtilizationGauges } from './utilization-gauges.js';
@@ -15,23 +14,17 @@ export interface MeasuredKernel extends GaugedKernel {
   readonly memoryBytes: string | null;
 }
 
-export interface KernelSources {
-  /** Kernels that run now. */
-  running(): readonly MeasuredKernel[];
-  /** Where to look for what they use; those of which nobody knows are left out. */
-  sourcesOf(kernelIds: readonly KernelId[]): Promise<ReadonlyMap<KernelId, UsageSource>>;
-}
-
 interface KernelStatisticsParts {
-  readonly kernels: KernelSources;
-  readonly reader: KernelUsageReader;
+  /** Kernels of this agent that run now. */
+  readonly running: () => readonly MeasuredKernel[];
+  /** What kernels use, of this agent and maybe others; several may get the same reading. */
+  readonly read: () => Promise<KernelReading>;
   readonly gauges: UtilizationGauges;
   /** Null: only the gauges. */
   readonly sink: StatisticsSink | null;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
 
-type ProcessStatisticsParts = Omit<KernelStatisticsParts, 'gauges' | 'sink'> & {
+type ProcessStatisticsParts = Pick<KernelStatisticsParts, 'running' | 'read'> & {
   readonly sink: StatisticsSink;
 };
 
@@ -42,18 +35,21 @@ const FULL_CORE = new Decimal(1000);
 export class KernelStatistics {
   readonly #parts: KernelStatisticsParts;
   readonly #series = new Map<KernelId, { readonly metrics: MetricSeries; readonly counters: Counters }>();
+  #readAtMs: number | null = null;
 
   constructor(parts: KernelStatisticsParts) {
     this.#parts = parts;
   }
 
-  /** @throws the sink's error. */
+  /** @throws the reading's and the sink's error. */
   async collect(): Promise<void> {
-    const { kernels, reader, gauges, sink, clock } = this.#parts;
-    const running = new Map(kernels.running().map((kernel) => [kernel.kernelId, kernel]));
+    const { read, gauges, sink } = this.#parts;
+    const { usages, atMs } = await read();
+    const running = new Map(this.#parts.running().map((kernel) => [kernel.kernelId, kernel]));
     forgetOthers(this.#series, running);
-    const usages = await reader.read(await kernels.sourcesOf([...running.keys()]));
-    const atMs = clock.monotonicMs();
+    // One that this agent has taken before would count as a stop of everything that grows.
+    const isNew = atMs !== this.#readAtMs;
+    this.#readAtMs = atMs;
     const records = new Map<KernelId, StatisticsRecord>();
     for (const [kernelId, kernel] of running) {
       const usage = usages.get(kernelId);
@@ -63,7 +59,7 @@ export class KernelStatistics {
         counters: new Counters(),
       };
       this.#series.set(kernelId, known);
-      observe(known.metrics, known.counters, usage, kernel, atMs);
+      if (isNew || known.metrics.size === 0) observe(known.metrics, known.counters, usage, kernel, atMs);
       gauges.kernel(kernel, known.metrics.raw(), atMs);
       records.set(kernelId, known.metrics.valueMaps());
     }
@@ -76,18 +72,20 @@ export class KernelStatistics {
 export class ProcessStatistics {
   readonly #parts: ProcessStatisticsParts;
   readonly #series = new Map<KernelId, Map<number, MetricSeries>>();
+  #readAtMs: number | null = null;
 
   constructor(parts: ProcessStatisticsParts) {
     this.#parts = parts;
   }
 
-  /** @throws the sink's error. */
+  /** @throws the reading's and the sink's error. */
   async collect(): Promise<void> {
-    const { kernels, reader, sink, clock } = this.#parts;
-    const running = new Map(kernels.running().map((kernel) => [kernel.kernelId, kernel]));
+    const { read, sink } = this.#parts;
+    const { usages, atMs } = await read();
+    const running = new Map(this.#parts.running().map((kernel) => [kernel.kernelId, kernel]));
     forgetOthers(this.#series, running);
-    const usages = await reader.read(await kernels.sourcesOf([...running.keys()]));
-    const atMs = clock.monotonicMs();
+    const isNew = atMs !== this.#readAtMs;
+    this.#readAtMs = atMs;
     const records = new Map<ContainerId, ReadonlyMap<number, StatisticsRecord>>();
     for (const [kernelId, { containerId }] of running) {
       const usage = usages.get(kernelId);
@@ -99,7 +97,7 @@ export class ProcessStatistics {
       for (const [pid, used] of usage.processes) {
         const series = processes.get(pid) ?? new MetricSeries('first-value');
         processes.set(pid, series);
-        observeProcess(series, used, atMs);
+        if (isNew || series.size === 0) observeProcess(series, used, atMs);
         ofContainer.set(pid, series.valueMaps());
       }
       records.set(containerId, ofContainer);

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { UsageSource } from '../backends/backend.js';
 import { mapBounded } from '../core/async.js';
+import type { Questions } from '../core/questions.js';
 import { parseField, parseProcessCpuMs, parseResidentBytes, parseTraffic } from './proc-files.js';
-import type { Questions } from './questions.js';
 
 /** Counters of one kernel as they stand now. */
 export interface KernelUsage {

@@ -1,26 +1,23 @@
-import type { Clock } from '../core/clock.js';
 import type { AgentId } from '../core/ids.js';
 import type { DeviceMeasure } from '../resources/index.js';
 import { Decimal, parseDecimal, ZERO } from '../resources/quantity/decimal.js';
 import { deviceMetric, NODE_METRICS } from './catalogue.js';
-import type { DiskUsage } from './disk-usage.js';
 import { type Measurement, type MetricShape, MetricSeries } from './metric.js';
-import { parseCpuTimes, parseTraffic } from './proc-files.js';
+import type { NodeReading } from './node-reader.js';
 import type { NodeRecord, StatisticsSink } from './sink.js';
 import type { UtilizationGauges } from './utilization-gauges.js';
 
 interface NodeStatisticsParts {
   readonly agentId: AgentId;
+  /** The whole node; several agents may get the same reading. */
+  readonly read: () => Promise<NodeReading>;
   /** This agent's part of what the device plugins measure. */
-  readonly deviceMeasures: () => Promise<readonly DeviceMeasure[]>;
+  readonly measuresOf: (measured: NodeReading['devices']) => readonly DeviceMeasure[];
   /** By which the node's own readings are multiplied to become this agent's; asked each time. */
   readonly scalingFactor: (slotName: 'cpu' | 'mem') => string;
-  readonly disks: DiskUsage;
-  readonly readText: (path: string) => Promise<string>;
   readonly gauges: UtilizationGauges;
   /** Null: only the gauges. */
   readonly sink: StatisticsSink | null;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
 
 interface NodeMeasure extends Measurement {
@@ -34,6 +31,7 @@ export class NodeStatistics {
   readonly #node = new MetricSeries('as-measured');
   readonly #devices = new Map<string, MetricSeries>();
   #cpuReadAtMs: number | null = null;
+  #readAtMs: number | null = null;
 
   constructor(parts: NodeStatisticsParts) {
     this.#parts = parts;
@@ -41,22 +39,32 @@ export class NodeStatistics {
 
   /** One round. What cannot be read is left out. @throws the sink's error. */
   async collect(): Promise<void> {
-    const { agentId, clock, gauges, sink } = this.#parts;
-    const measures = new Map<string, NodeMeasure>(
-      (await Promise.all([this.#cpu(), this.#plugins(), this.#disk(), this.#traffic()])).flat(),
-    );
-    const atMs = clock.monotonicMs();
+    const { agentId, read, sink } = this.#parts;
+    const reading = await read();
+    // One that this agent has taken before would count as a stop of everything that grows.
+    if (reading.atMs !== this.#readAtMs) this.#observe(reading);
+    this.#readAtMs = reading.atMs;
+    await sink?.node(agentId, this.#record());
+  }
+
+  #observe(reading: NodeReading): void {
+    const { gauges } = this.#parts;
+    const measures = new Map<string, NodeMeasure>([
+      ...this.#cpu(reading),
+      ...this.#plugins(reading),
+      ...this.#disk(reading),
+      ...this.#traffic(reading),
+    ]);
     for (const [key, { shape, devices, value, capacity }] of measures) {
-      this.#node.observe(key, shape, { value, capacity }, atMs);
+      this.#node.observe(key, shape, { value, capacity }, reading.atMs);
       const series = this.#devices.get(key) ?? new MetricSeries('as-measured');
       this.#devices.set(key, series);
       series.keepOnly(new Set(devices.keys()));
       for (const [deviceId, measured] of devices) {
-        series.observe(deviceId, shape, measured, atMs);
+        series.observe(deviceId, shape, measured, reading.atMs);
         gauges.device(key, deviceId, measured);
       }
     }
-    await sink?.node(agentId, this.#record());
   }
 
   #record(): NodeRecord {
@@ -66,22 +74,18 @@ export class NodeStatistics {
     };
   }
 
-  async #cpu(): Promise<readonly [string, NodeMeasure][]> {
-    const text = await this.#parts.readText('/proc/stat').catch(() => null);
-    const atMs = this.#parts.clock.monotonicMs();
-    if (text === null) return [];
-    const elapsedMs = this.#cpuReadAtMs === null ? 0 : atMs - this.#cpuReadAtMs;
-    this.#cpuReadAtMs = atMs;
-    const times = parseCpuTimes(text);
+  #cpu({ cpu }: NodeReading): readonly [string, NodeMeasure][] {
+    if (cpu === null) return [];
+    const elapsedMs = this.#cpuReadAtMs === null ? 0 : cpu.atMs - this.#cpuReadAtMs;
+    this.#cpuReadAtMs = cpu.atMs;
     let total = 0;
-    for (const time of times.values()) total += time;
+    for (const time of cpu.timesMs.values()) total += time;
     const of = this.#scaler('cpu');
-    const devices = new Map([...times].map(([index, time]) => [index, of(time, elapsedMs)]));
+    const devices = new Map([...cpu.timesMs].map(([index, time]) => [index, of(time, elapsedMs)]));
     return [['cpu_util', { shape: NODE_METRICS.cpu_util, ...of(total, elapsedMs), devices }]];
   }
 
-  async #disk(): Promise<readonly [string, NodeMeasure][]> {
-    const disks = await this.#parts.disks.measure().catch(() => null);
+  #disk({ disks }: NodeReading): readonly [string, NodeMeasure][] {
     if (disks === null) return [];
     const of = this.#scaler('mem');
     let used = 0n;
@@ -94,25 +98,22 @@ export class NodeStatistics {
     return [['disk', { shape: NODE_METRICS.disk, ...of(used, capacity), devices }]];
   }
 
-  async #traffic(): Promise<readonly [string, NodeMeasure][]> {
-    const text = await this.#parts.readText('/proc/net/dev').catch(() => null);
-    if (text === null) return [];
-    const { receivedBytes, sentBytes } = parseTraffic(text);
+  #traffic({ traffic }: NodeReading): readonly [string, NodeMeasure][] {
+    if (traffic === null) return [];
     const of = this.#scaler('mem');
     const measure = (shape: MetricShape, bytes: bigint): NodeMeasure => {
       const measured = of(bytes, null);
       return { shape, ...measured, devices: new Map([['node', measured]]) };
     };
     return [
-      ['net_rx', measure(NODE_METRICS.net_rx, receivedBytes)],
-      ['net_tx', measure(NODE_METRICS.net_tx, sentBytes)],
+      ['net_rx', measure(NODE_METRICS.net_rx, traffic.receivedBytes)],
+      ['net_tx', measure(NODE_METRICS.net_tx, traffic.sentBytes)],
     ];
   }
 
   /** Scaled already. */
-  async #plugins(): Promise<readonly [string, NodeMeasure][]> {
-    const measures = await this.#parts.deviceMeasures();
-    return measures.map(({ key, unit, value, capacity, perDevice }) => [
+  #plugins({ devices: answers }: NodeReading): readonly [string, NodeMeasure][] {
+    return this.#parts.measuresOf(answers).map(({ key, unit, value, capacity, perDevice }) => [
       key,
       {
         shape: deviceMetric(unit),

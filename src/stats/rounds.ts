@@ -5,6 +5,11 @@ import type { Logger } from '../core/logger.js';
 interface RoundsParts {
   readonly name: string;
   readonly intervalMs: number;
+  /**
+   * Later rounds begin at whole multiples of the interval on the clock: those of several agents at the same moments.
+   * Moments that pass while a round runs are left out.
+   */
+  readonly onGrid?: boolean;
   /** Before the first round. Default: half a second, or the interval where that is shorter. */
   readonly firstPauseMs?: number;
   readonly round: () => Promise<void>;
@@ -49,7 +54,11 @@ export class Rounds {
         return;
       }
       await this.#once();
-      dueMs = Math.max(dueMs + intervalMs, clock.monotonicMs());
+      const nowMs = clock.monotonicMs();
+      // A timer may fire a little early: the moment that was due has been.
+      dueMs = this.#parts.onGrid
+        ? (Math.floor(Math.max(dueMs, nowMs) / intervalMs) + 1) * intervalMs
+        : Math.max(dueMs + intervalMs, nowMs);
     }
   }
 

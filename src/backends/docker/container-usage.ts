@@ -2,6 +2,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mapBounded, within } from '../../core/async.js';
 import type { KernelId } from '../../core/ids.js';
+import type { Questions } from '../../core/questions.js';
 import type { KernelHandle, UsageSource } from '../backend.js';
 import { type CgroupMount, containerCgroups, parseCgroupMounts } from './container-cgroups.js';
 import type { EngineContainers } from './engine-containers.js';
@@ -14,8 +15,10 @@ const MOST_CGROUPS = 64;
 
 export interface ContainerUsageOptions {
   readonly containers: Pick<EngineContainers, 'inspect'>;
-  /** Limit of one container's answer: a broken one is left out and delays nobody. Default 1 s. */
+  /** Limit of the engine's answer on one container: a broken one is left out and delays nobody. Default 1 s. */
   readonly itemTimeoutMs?: number;
+  /** Through which files are read that may hang. */
+  readonly questions: Questions;
   /** Default: `/proc`. */
   readonly proc?: string;
 }
@@ -29,6 +32,9 @@ export class ContainerUsage {
   readonly #containers: Pick<EngineContainers, 'inspect'>;
   readonly #itemTimeoutMs: number;
   readonly #proc: string;
+  readonly #questions: Questions;
+  /** Containers on which the engine owes an answer. */
+  readonly #asked = new Set<string>();
   /** Container id -> its first process, above 0. */
   readonly #pids = new Map<string, number>();
 
@@ -36,6 +42,7 @@ export class ContainerUsage {
     this.#containers = options.containers;
     this.#itemTimeoutMs = options.itemTimeoutMs ?? 1000;
     this.#proc = options.proc ?? '/proc';
+    this.#questions = options.questions;
   }
 
   /** What an inspection for another reason has shown. */
@@ -52,51 +59,59 @@ export class ContainerUsage {
 
   async sources(handles: readonly KernelHandle[]): Promise<ReadonlyMap<KernelId, UsageSource>> {
     const mounts = parseCgroupMounts(await readFile(join(this.#proc, 'self', 'mountinfo'), 'utf8'));
-    const namespaces = new Set(await Promise.all(['self', '1'].map((pid) => this.#networkOf(pid))));
+    const networks = new Set(await Promise.all(['self', '1'].map((pid) => this.#networkOf(pid))));
     const found = new Map<KernelId, UsageSource>();
     await mapBounded(handles, CONTAINERS_AT_ONCE, async ({ kernelId, containerId }) => {
-      const source = await within(this.#source(containerId, mounts, namespaces), {
-        timeoutMs: this.#itemTimeoutMs,
-        what: `the processes of container ${containerId}`,
-      }).catch(() => null);
+      const source = await this.#source(containerId, { mounts, networks });
       if (source) found.set(kernelId, source);
     });
     return found;
   }
 
-  async #source(
-    id: string,
-    mounts: readonly CgroupMount[],
-    machineNetworks: ReadonlySet<string | null>,
-  ): Promise<UsageSource | null> {
-    const { pid, cgroups } = (await this.#known(id, mounts)) ?? (await this.#asked(id, mounts)) ?? {};
-    if (pid === undefined || cgroups === undefined) return null;
+  /** Null: the container has ended, or cannot be found in time. */
+  async #source(id: string, machine: Machine): Promise<UsageSource | null> {
+    const read = () => this.#questions.ask(`files of container ${id}`, () => this.#read(id, machine));
+    const source = this.#pids.has(id) ? await read() : null;
+    // Its process is known still, so there is nothing to ask the engine: the files do not answer.
+    if (source || this.#pids.has(id)) return source;
+    await this.#askEngine(id);
+    return this.#pids.has(id) ? read() : null;
+  }
+
+  /** Its first process is remembered. Not asked again before an earlier question is answered. */
+  async #askEngine(id: string): Promise<void> {
+    if (this.#asked.has(id)) return;
+    this.#asked.add(id);
+    const answer = this.#containers.inspect(id).then((container) => {
+      if (container) this.learn(container);
+    });
+    const settled = (): void => {
+      this.#asked.delete(id);
+    };
+    answer.then(settled, settled);
+    const what = `the processes of container ${id}`;
+    await within(answer, { timeoutMs: this.#itemTimeoutMs, what }).catch(() => undefined);
+  }
+
+  /** Null, and its process is forgotten, when that belongs to the container no more. */
+  async #read(id: string, { mounts, networks }: Machine): Promise<UsageSource | null> {
+    const pid = this.#pids.get(id);
+    if (pid === undefined) return null;
+    const text = await readFile(join(this.#proc, String(pid), 'cgroup'), 'utf8').catch(() => '');
+    const cgroups = containerCgroups(text, mounts, id);
+    if (cgroups.length === 0) {
+      if (this.#pids.get(id) === pid) this.#pids.delete(id);
+      return null;
+    }
     const network = await this.#networkOf(String(pid));
     return {
       pids: await processesIn(cgroups),
       cgroups,
       // With the machine's own network the counters would be the machine's.
-      ...(network === null || machineNetworks.has(network)
+      ...(network === null || networks.has(network)
         ? {}
         : { trafficFile: join(this.#proc, String(pid), 'net', 'dev') }),
     };
-  }
-
-  async #known(id: string, mounts: readonly CgroupMount[]): Promise<Place | null> {
-    const pid = this.#pids.get(id);
-    if (pid === undefined) return null;
-    const text = await readFile(join(this.#proc, String(pid), 'cgroup'), 'utf8').catch(() => '');
-    const cgroups = containerCgroups(text, mounts, id);
-    if (cgroups.length > 0) return { pid, cgroups };
-    this.#pids.delete(id);
-    return null;
-  }
-
-  async #asked(id: string, mounts: readonly CgroupMount[]): Promise<Place | null> {
-    const container = await this.#containers.inspect(id);
-    if (container === null) return null;
-    this.learn(container);
-    return this.#known(id, mounts);
   }
 
   async #networkOf(pid: string): Promise<string | null> {
@@ -104,9 +119,10 @@ export class ContainerUsage {
   }
 }
 
-interface Place {
-  readonly pid: number;
-  readonly cgroups: readonly string[];
+/** What is the same for all containers of one look. */
+interface Machine {
+  readonly mounts: readonly CgroupMount[];
+  readonly networks: ReadonlySet<string | null>;
 }
 
 /** Of the first hierarchy that can be read, and of what is below. */

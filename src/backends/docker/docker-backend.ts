@@ -2,6 +2,7 @@ import { throwIfCancelled } from '../../core/async.js';
 import { systemClock, type Clock } from '../../core/clock.js';
 import type { AgentId, KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
+import { Questions } from '../../core/questions.js';
 import type { Logger } from '../../core/logger.js';
 import type {
   BackendFiles,
@@ -39,6 +40,9 @@ import { OriginalRunner } from './original-runner.js';
 import { pruneRunnerVolumes } from './runner-volume-pruning.js';
 import { findSettings, type DockerBackendOptions } from './settings.js';
 
+/** How long files of one container may take to answer. */
+const MEASURED_ITEM_MS = 2000;
+
 /**
  * Runs kernels as containers of a Docker engine on this machine. All that it must remember stands in the
  * containers' labels, so that a daemon that knows nothing finds its kernels; one without our labels is taken over
@@ -73,7 +77,8 @@ export class DockerBackend implements KernelBackend {
     const { containers } = engine;
     this.#engine = engine;
     this.#addresses = new KernelAddresses(containers);
-    this.#usage = new ContainerUsage({ containers });
+    const questions = options.questions ?? new Questions({ timeoutMs: MEASURED_ITEM_MS });
+    this.#usage = new ContainerUsage({ containers, questions });
     this.#kernels = new KernelContainers(containers, logger);
     this.#watcher = new ContainerWatcher({
       containers,

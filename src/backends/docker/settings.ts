@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Clock } from '../../core/clock.js';
 import { hasCode, messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import type { Questions } from '../../core/questions.js';
 import type { KernelPlan, PlannedMount } from '../backend.js';
 import { checkProfile, type Hardening } from './container-security.js';
 import type { ContainerSettings } from './container-spec.js';
@@ -62,6 +63,8 @@ export interface DockerBackendOptions {
   readonly sweepIntervalMs?: number;
   /** How many entries one file listing shows at most. Default 10,000. */
   readonly listMaxEntries?: number;
+  /** Through which files are read that may hang. Default: one of its own. */
+  readonly questions?: Questions;
   readonly logger: Logger;
   readonly clock?: Clock;
 }

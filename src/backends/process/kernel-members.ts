@@ -1,5 +1,6 @@
 import { cgroupPids } from './memory-cgroup.js';
 import { mapBounded } from '../../core/async.js';
+import type { Questions } from '../../core/questions.js';
 import type { KeeperProcess } from './note.js';
 import type { ProcessStat, ProcessTable } from './process-table.js';
 
@@ -14,11 +15,12 @@ const FILES_AT_ONCE = 8;
 /**
  * Process ids of many kernels by one look at the machine, in the order of the kernels; empty for one whose leader is
  * gone. The signs of belonging are those of `KernelProcesses`, but for what an earlier look has seen: whoever measures
- * may miss a process, whoever kills may not.
+ * may miss a process, whoever kills may not. What does not answer in time is passed over.
  */
 export async function membersOfKernels(
   table: ProcessTable,
   kernels: readonly KernelRoot[],
+  questions: Questions,
 ): Promise<readonly (readonly number[])[]> {
   if (kernels.length === 0) return [];
   const bootId = await table.bootId();
@@ -36,7 +38,10 @@ export async function membersOfKernels(
     if (owner !== undefined) owners.set(pid, owner);
   }
   await mapBounded(living, FILES_AT_ONCE, async ([index, { leader }]) => {
-    if (leader.cgroup !== null) for (const pid of await cgroupPids(leader.cgroup)) owners.set(pid, index);
+    const { cgroup } = leader;
+    if (cgroup === null) return;
+    const pids = await questions.ask(`processes of ${cgroup}`, () => cgroupPids(cgroup));
+    for (const pid of pids ?? []) owners.set(pid, index);
   });
   inherit(all, owners);
   // What is left has detached itself, or is somebody else's: its environment tells.
@@ -45,7 +50,10 @@ export async function membersOfKernels(
     all.filter(({ pid }) => !owners.has(pid)),
     FILES_AT_ONCE,
     async ({ pid }) => {
-      for (const entry of await table.environment(pid)) {
+      const environment = await questions.ask(`environment of process ${String(pid)}`, () =>
+        table.environment(pid),
+      );
+      for (const entry of environment ?? []) {
         const owner = byMark.get(entry);
         if (owner !== undefined) owners.set(pid, owner);
       }

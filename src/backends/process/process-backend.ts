@@ -6,6 +6,7 @@ import { systemClock } from '../../core/clock.js';
 import { messageOf, NotImplementedError } from '../../core/errors.js';
 import { asContainerId, type AgentId, type KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
+import { Questions } from '../../core/questions.js';
 import type { Logger } from '../../core/logger.js';
 import type {
   BackendFiles,
@@ -61,6 +62,9 @@ interface Opened {
   readonly cgroups: CgroupBase | null;
 }
 
+/** How long one file may take to answer while kernels are measured. */
+const MEASURED_ITEM_MS = 2000;
+
 /**
  * Runs kernels as processes of this machine: needs nothing installed, isolates nothing but files and resources.
  *
@@ -92,12 +96,14 @@ export class ProcessBackend implements KernelBackend {
   readonly #notes: KernelNotes;
   readonly #watcher: ExitWatcher;
   readonly #queue = new KeyedQueue<string>();
+  readonly #questions: Questions;
   readonly #warned = new Set<string>();
   #opened: Opened | null = null;
 
   constructor(options: ProcessBackendOptions) {
     this.#options = options;
     this.#logger = options.logger;
+    this.#questions = options.questions ?? new Questions({ timeoutMs: MEASURED_ITEM_MS });
     this.#notes = new KernelNotes({
       directory: join(options.stateDir, 'kernels'),
       rebuild: (handle) => rebuildNote(handle, this.#table, this.#opened?.cgroups ?? null),
@@ -245,6 +251,7 @@ export class ProcessBackend implements KernelBackend {
     const members = await membersOfKernels(
       this.#table,
       running.map(({ process: leader, state }) => ({ leader, mark: markOf(state) })),
+      this.#questions,
     );
     return new Map(
       running.flatMap(({ ids, process: { cgroup } }, index) => {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import type { Questions } from '../../core/questions.js';
 
 export interface ProcessBackendOptions {
   /** Holds one directory a kernel, with its note, its console log and its exit status. Agents may share it. */
@@ -22,6 +23,8 @@ export interface ProcessBackendOptions {
   readonly pollIntervalMs?: number;
   /** How many entries one file listing shows at most. Default 10,000. */
   readonly listMaxEntries?: number;
+  /** Through which files are read that may hang while kernels are measured. Default: one of its own. */
+  readonly questions?: Questions;
   readonly logger: Logger;
   readonly clock?: Clock;
 }

@@ -5,10 +5,12 @@ import { buildRunnerVolume } from '../../../src/backends/docker/index.js';
 import { systemClock } from '../../../src/core/clock.js';
 import { parseAgentId, type KernelId } from '../../../src/core/ids.js';
 import { noMetrics } from '../../../src/core/metrics.js';
+import { Questions } from '../../../src/core/questions.js';
 import {
+  KernelReader,
   KernelStatistics,
   KernelUsageReader,
-  Questions,
+  readText,
   UtilizationGauges,
 } from '../../../src/stats/index.js';
 import type { StatisticsRecord } from '../../../src/stats/sink.js';
@@ -46,23 +48,23 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
   /** What is published of these kernels, round by round. */
   function statisticsOf(on: KernelBackend, handles: readonly KernelHandle[]) {
     let last: ReadonlyMap<KernelId, StatisticsRecord> = new Map();
+    const reader = new KernelReader({
+      sources: async () => (await on.usageSources?.(handles)) ?? new Map(),
+      usage: new KernelUsageReader({ readText, questions: new Questions({ timeoutMs: 20_000 }) }),
+      sourcesTimeoutMs: 20_000,
+      clock: systemClock,
+    });
     const statistics = new KernelStatistics({
-      kernels: {
-        running: () =>
-          handles.map(({ kernelId, sessionId, containerId }) => ({
-            kernelId,
-            sessionId,
-            containerId,
-            ownerUserId: null,
-            ownerProjectId: null,
-            memoryBytes: null,
-          })),
-        sourcesOf: async () => (await on.usageSources?.(handles)) ?? new Map(),
-      },
-      reader: new KernelUsageReader({
-        readText: (path) => readFile(path, 'utf8'),
-        questions: new Questions({ timeoutMs: 20_000 }),
-      }),
+      running: () =>
+        handles.map(({ kernelId, sessionId, containerId }) => ({
+          kernelId,
+          sessionId,
+          containerId,
+          ownerUserId: null,
+          ownerProjectId: null,
+          memoryBytes: null,
+        })),
+      read: () => reader.read(),
       gauges: new UtilizationGauges(parseAgentId('i-docker-test'), noMetrics),
       sink: {
         node: () => Promise.resolve(),
@@ -72,7 +74,6 @@ await describeWithEngine('statistics of containers on a real engine', (engine) =
         },
         processes: () => Promise.resolve(),
       },
-      clock: systemClock,
     });
     return async (): Promise<ReadonlyMap<KernelId, StatisticsRecord>> => {
       last = new Map();

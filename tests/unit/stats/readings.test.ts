@@ -1,7 +1,7 @@
 import { deferred } from '../../../src/core/async.js';
 import { DiskUsage, type FilesystemSpace } from '../../../src/stats/disk-usage.js';
 import { KernelUsageReader } from '../../../src/stats/kernel-usage.js';
-import { Questions } from '../../../src/stats/questions.js';
+import { Questions } from '../../../src/core/questions.js';
 import { eventually } from '../../support/eventually.js';
 
 const filesFrom = (files: Readonly<Record<string, string>>) => (path: string) => {

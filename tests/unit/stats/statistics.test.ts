@@ -1,4 +1,5 @@
 import { deferred } from '../../../src/core/async.js';
+import { Questions } from '../../../src/core/questions.js';
 import { asContainerId, parseAgentId, parseKernelId, parseSessionId } from '../../../src/core/ids.js';
 import { PrometheusMetrics } from '../../../src/observe/index.js';
 import { DiskUsage } from '../../../src/stats/disk-usage.js';
@@ -7,9 +8,10 @@ import {
   type MeasuredKernel,
   ProcessStatistics,
 } from '../../../src/stats/kernel-statistics.js';
+import { KernelReader } from '../../../src/stats/kernel-reader.js';
 import { KernelUsageReader } from '../../../src/stats/kernel-usage.js';
+import { NodeReader } from '../../../src/stats/node-reader.js';
 import { NodeStatistics } from '../../../src/stats/node-statistics.js';
-import { Questions } from '../../../src/stats/questions.js';
 import { Rounds } from '../../../src/stats/rounds.js';
 import type { NodeRecord, StatisticsRecord, StatisticsSink } from '../../../src/stats/sink.js';
 import { slotMetadata } from '../../../src/stats/slot-metadata.js';
@@ -63,14 +65,16 @@ test('a round of kernels: published, shown as gauges, and forgotten some time af
           : Promise.reject(new Error('ENOENT')),
     questions: new Questions({ timeoutMs: 20_000 }),
   });
-  const kernels = {
-    running: () => running,
-    sourcesOf: (ids: readonly string[]) =>
-      Promise.resolve(new Map(ids.map(() => [KERNEL, { pids: [10], cgroups: [] }]))),
-  };
+  const pass = new KernelReader({
+    sources: () => Promise.resolve(new Map(running.map(() => [KERNEL, { pids: [10], cgroups: [] }]))),
+    usage: reader,
+    sourcesTimeoutMs: 20_000,
+    clock,
+  });
+  const common = { running: () => running, read: () => pass.read() };
   const gauges = new UtilizationGauges(AGENT, metrics);
-  const statistics = new KernelStatistics({ kernels, reader, gauges, sink, clock });
-  const processes = new ProcessStatistics({ kernels, reader, sink, clock });
+  const statistics = new KernelStatistics({ ...common, gauges, sink });
+  const processes = new ProcessStatistics({ ...common, sink });
   await statistics.collect();
   await processes.collect();
   clock.advance(5000);
@@ -129,29 +133,32 @@ test('a round of the node: this agent’s part of it', async () => {
     const text = files(path);
     return text === undefined ? Promise.reject(new Error('ENOENT')) : Promise.resolve(text);
   };
-  const node = new NodeStatistics({
-    agentId: AGENT,
-    deviceMeasures: () =>
-      Promise.resolve([
-        {
-          key: 'mem',
-          unit: 'bytes',
-          value: '300',
-          capacity: '400',
-          perDevice: { root: { value: '300', capacity: '400' } },
-        },
-        { key: 'heat', unit: 'celsius', value: '40.5', capacity: null, perDevice: {} },
-      ]),
-    scalingFactor: (slot) => (slot === 'cpu' ? '0.5' : '1'),
+  const pass = new NodeReader({
+    readText,
     disks: new DiskUsage({
       readText,
       statfs: () => Promise.resolve({ bsize: 10n, blocks: 100n, bavail: 75n }),
       questions: new Questions({ timeoutMs: 20_000 }),
     }),
-    readText,
+    devices: () => Promise.resolve([]),
+    clock,
+  });
+  const node = new NodeStatistics({
+    agentId: AGENT,
+    read: () => pass.read(),
+    measuresOf: () => [
+      {
+        key: 'mem',
+        unit: 'bytes',
+        value: '300',
+        capacity: '400',
+        perDevice: { root: { value: '300', capacity: '400' } },
+      },
+      { key: 'heat', unit: 'celsius', value: '40.5', capacity: null, perDevice: {} },
+    ],
+    scalingFactor: (slot) => (slot === 'cpu' ? '0.5' : '1'),
     gauges: new UtilizationGauges(AGENT, metrics),
     sink,
-    clock,
   });
   await node.collect();
   clock.advance(2000);
