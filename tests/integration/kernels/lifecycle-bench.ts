@@ -53,6 +53,7 @@ export class LifecycleBench {
     faults: Faults,
     backend: FaultyBackend,
     settings: Partial<LifecycleSettings>,
+    told: ReadonlySet<string>,
   ) {
     const { agentId } = LifecycleBench;
     this.directory = directory;
@@ -62,7 +63,7 @@ export class LifecycleBench {
     this.resources = new BookedCores(faults);
     this.ports = new BookedPorts(faults);
     this.runners = new FakeRunners(faults);
-    this.events = new RecordedEvents(faults);
+    this.events = new RecordedEvents(faults, told);
     this.journal = new FaultyJournal(faults, { stateDirectory: directory, agentId, logger: this.logger });
     this.lifecycle = new KernelLifecycle({
       agentId,
@@ -95,13 +96,19 @@ export class LifecycleBench {
   static async open(settings: Partial<LifecycleSettings> = {}): Promise<LifecycleBench> {
     const directory = await mkdtemp(join(tmpdir(), 'splenium-lifecycle-'));
     const faults = new Faults();
-    return new LifecycleBench(directory, faults, new FaultyBackend(faults), settings);
+    return new LifecycleBench(directory, faults, new FaultyBackend(faults), settings, new Set());
   }
 
   /** The daemon was killed here; what hung never comes back. */
   crashed(settings: Partial<LifecycleSettings> = {}): LifecycleBench {
     const faults = new Faults();
-    return new LifecycleBench(this.directory, faults, this.backend.successor(faults), settings);
+    return new LifecycleBench(
+      this.directory,
+      faults,
+      this.backend.successor(faults),
+      settings,
+      this.events.occurrences,
+    );
   }
 
   get scratchRoot(): string {
@@ -395,13 +402,22 @@ export class FakeRunners implements RunnerConnector {
   }
 }
 
+/** As with the outbox, an occurrence that an earlier process has told of is not told again. */
 export class RecordedEvents implements EventSink {
   readonly #faults: Faults;
+  readonly #told: ReadonlySet<string>;
+  readonly #telling = new Set<string>();
   readonly all: AgentEvent[] = [];
   readonly #listeners: (() => void)[] = [];
 
-  constructor(faults: Faults) {
+  constructor(faults: Faults, told: ReadonlySet<string>) {
     this.#faults = faults;
+    this.#told = told;
+  }
+
+  /** The occurrences of this process and of earlier ones. */
+  get occurrences(): ReadonlySet<string> {
+    return new Set([...this.#told, ...this.#telling]);
   }
 
   get names(): readonly string[] {
@@ -421,8 +437,12 @@ export class RecordedEvents implements EventSink {
     this.#listeners.push(listener);
   }
 
-  async publish(_source: AgentId, event: AgentEvent): Promise<void> {
+  async publish(_source: AgentId, event: AgentEvent, occurrence?: string): Promise<void> {
     await this.#faults.pass(`events.publish:${event.name}`);
+    if (occurrence !== undefined) {
+      if (this.#told.has(occurrence)) return;
+      this.#telling.add(occurrence);
+    }
     this.all.push(event);
     for (const listener of this.#listeners) listener();
   }

@@ -90,6 +90,7 @@ test.each([
   'backend.remove',
   'backend.remove:after',
   'events.publish:kernel_terminated',
+  'journal.forget',
 ])(
   'a daemon killed while a kernel ends at %s finishes the end with its reason, announced once',
   async (point) => {

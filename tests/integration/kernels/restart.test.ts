@@ -39,6 +39,8 @@ describe.each(['unique', 'per-kernel'] as const)('with container ids that are %s
     updatedConfig: Readonly<Record<string, unknown>> = {},
     signal = never,
   ): Promise<KernelRestartResult> {
+    // Starts of one kernel are told apart by their time.
+    bench.clock.advance(1);
     const { sessionId, kernelId, imageRef } = request;
     const restarting = bench.lifecycle.restart({ sessionId, kernelId, imageRef, updatedConfig }, signal);
     restarting.catch(() => undefined);
