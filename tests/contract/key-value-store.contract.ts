@@ -49,6 +49,58 @@ export function describeKeyValueStore(title: string, open: () => Promise<KeyValu
       expect((await store.list(prefix)).map(([, value]) => value)).toEqual(['y']);
     });
 
+    test('several changes are one: all of them or none', async () => {
+      await store.write([{ type: 'put', key: `${prefix}t/old`, value: '1' }]);
+      await store.write([
+        { type: 'delete-prefix', prefix: `${prefix}t/` },
+        { type: 'put', key: `${prefix}u`, value: '2' },
+        { type: 'delete', key: `${prefix}v` },
+      ]);
+      expect(await store.list(prefix)).toEqual([[`${prefix}u`, '2']]);
+      await store.write([]);
+      expect(await store.list(prefix)).toHaveLength(1);
+    });
+
+    test('a prefix that ends in a slash has nothing of a neighbour, and one of bytes that sort last is found', async () => {
+      const names = ['a', 'a/1', 'ab', 'a/\u{10ffff}', 'b'];
+      await store.write(names.map((name) => ({ type: 'put', key: prefix + name, value: name })));
+      const listed = async (end: string) => (await store.list(prefix + end)).map(([, value]) => value);
+      expect(await listed('a/')).toEqual(['a/1', 'a/\u{10ffff}']);
+      expect(await listed('a/\u{10ffff}')).toEqual(['a/\u{10ffff}']);
+      await store.write([{ type: 'delete-prefix', prefix: `${prefix}a/\u{10ffff}` }]);
+      expect(await listed('')).toEqual(['a', 'a/1', 'ab', 'b']);
+    });
+
+    test('values of half a mebibyte and names with every kind of sign come back as they were', async () => {
+      const key = `${prefix}%2F: "\\'\t가 😀`;
+      const value = 'ß'.repeat(256 * 1024);
+      await store.write([{ type: 'put', key, value }]);
+      expect(await store.get(key)).toBe(value);
+      expect(await store.list(prefix)).toEqual([[key, value]]);
+    });
+
+    test('watches of one prefix and of those above and below it each hear what is theirs', async () => {
+      const seen = new Map<string, string[]>();
+      const watches = await Promise.all(
+        ['', 'a/', 'a/b/', 'a/b'].map((end) =>
+          store.watch(prefix + end, ({ key }) => {
+            seen.set(end, [...(seen.get(end) ?? []), key.slice(prefix.length)]);
+          }),
+        ),
+      );
+      for (const name of ['x', 'a/1', 'a/b/2', 'a/bc'])
+        await store.write([{ type: 'put', key: prefix + name, value: '' }]);
+      await eventually(() => {
+        expect(Object.fromEntries(seen)).toEqual({
+          '': ['x', 'a/1', 'a/b/2', 'a/bc'],
+          'a/': ['a/1', 'a/b/2', 'a/bc'],
+          'a/b/': ['a/b/2'],
+          'a/b': ['a/b/2', 'a/bc'],
+        });
+      });
+      await Promise.all(watches.map((watch) => watch.close()));
+    });
+
     test('a watch reports later changes below its prefix, in order, and ends', async () => {
       await store.write([{ type: 'put', key: `${prefix}w/old`, value: '0' }]);
       const events: KeyEvent[] = [];

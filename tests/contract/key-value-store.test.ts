@@ -6,6 +6,7 @@ import { EtcdStore } from '../../src/stores/etcd-store.js';
 import { FileStore } from '../../src/stores/file-store.js';
 import { EtcdServer } from '../support/etcd-server.js';
 import { ETCD_SERVER, pathOf, requirement } from '../support/requirements.js';
+import { describeAgentEtcdView } from './agent-etcd-view.contract.js';
 import { describeKeyValueStore } from './key-value-store.contract.js';
 
 describe('file', () => {
@@ -16,6 +17,9 @@ describe('file', () => {
   afterAll(() => rm(directory, { recursive: true, force: true }));
 
   describeKeyValueStore('FileStore', () => FileStore.open(join(directory, 'store.log'), silentLogger));
+  describeAgentEtcdView('AgentEtcdView over it', () =>
+    FileStore.open(join(directory, 'view.log'), silentLogger),
+  );
 });
 
 const withEtcd = requirement('etcd (Debian: etcd-server)', pathOf(ETCD_SERVER) !== '')
@@ -29,7 +33,7 @@ withEtcd('etcd', () => {
   }, 90_000);
   afterAll(() => server.stop());
 
-  describeKeyValueStore('EtcdStore', () =>
-    Promise.resolve(new EtcdStore({ endpoints: [server.endpoint], logger: silentLogger })),
-  );
+  const open = () => Promise.resolve(new EtcdStore({ endpoints: [server.endpoint], logger: silentLogger }));
+  describeKeyValueStore('EtcdStore', open);
+  describeAgentEtcdView('AgentEtcdView over it', open);
 });

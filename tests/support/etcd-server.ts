@@ -14,6 +14,12 @@ export interface EtcdServerOptions {
   readonly quotaBytes?: number;
 }
 
+/** One of several that are one etcd: its name, and the ports between them by name. */
+interface Membership {
+  readonly name: string;
+  readonly peerPorts: ReadonlyMap<string, number>;
+}
+
 /** Paths of PEM files. */
 export interface EtcdTlsFiles {
   readonly ca: string;
@@ -29,9 +35,16 @@ export class EtcdServer {
   readonly #directory: string;
   readonly #ports: readonly [client: number, peer: number];
   readonly #options: EtcdServerOptions;
+  readonly #membership: Membership;
   #process: ChildProcess | undefined;
 
-  private constructor(directory: string, ports: readonly [number, number], options: EtcdServerOptions) {
+  private constructor(
+    directory: string,
+    ports: readonly [number, number],
+    options: EtcdServerOptions,
+    membership?: Membership,
+  ) {
+    this.#membership = membership ?? { name: 'default', peerPorts: new Map([['default', ports[1]]]) };
     this.#directory = directory;
     this.#ports = ports;
     this.#options = options;
@@ -45,6 +58,29 @@ export class EtcdServer {
     return server;
   }
 
+  /** Several members of one etcd. It serves as long as most of them do. */
+  static async startCluster(size: number): Promise<readonly EtcdServer[]> {
+    const peerPorts = new Map<string, number>();
+    for (let place = 0; place < size; place += 1) peerPorts.set(`m${String(place)}`, await freePort());
+    const members = await Promise.all(
+      [...peerPorts].map(async ([name, peerPort]) => {
+        const directory = await mkdtemp(join(tmpdir(), 'splenium-etcd-'));
+        return new EtcdServer(directory, [await freePort(), peerPort], {}, { name, peerPorts });
+      }),
+    );
+    await Promise.all(members.map((member) => member.resume()));
+    return members;
+  }
+
+  /** Of a cluster: is it the one that orders the writes of all? */
+  async isLeader(): Promise<boolean> {
+    const answer = JSON.parse(await this.ctl('endpoint', 'status', '--write-out=json')) as readonly [
+      { readonly Status: { readonly leader: number; readonly header: { readonly member_id: number } } },
+    ];
+    const { leader, header } = answer[0].Status;
+    return leader === header.member_id;
+  }
+
   get port(): number {
     return this.#ports[0];
   }
@@ -52,14 +88,17 @@ export class EtcdServer {
   /** Starts the process again after `kill`, with the data it had. */
   async resume(): Promise<void> {
     const [, peerPort] = this.#ports;
-    const peer = `http://127.0.0.1:${String(peerPort)}`;
+    const peerUrl = (port: number) => `http://127.0.0.1:${String(port)}`;
+    const peer = peerUrl(peerPort);
+    const { name, peerPorts } = this.#membership;
     const options = {
+      name,
       'data-dir': join(this.#directory, 'data'),
       'listen-client-urls': this.endpoint,
       'advertise-client-urls': this.endpoint,
       'listen-peer-urls': peer,
       'initial-advertise-peer-urls': peer,
-      'initial-cluster': `default=${peer}`,
+      'initial-cluster': [...peerPorts].map(([one, port]) => `${one}=${peerUrl(port)}`).join(','),
       'log-level': 'error',
       ...(this.#options.quotaBytes === undefined
         ? {}
