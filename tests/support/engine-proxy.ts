@@ -91,6 +91,8 @@ export class EngineProxy {
     const name = nameOf(call);
     if (name !== 'GET /events') this.calls.push(name);
     await this.#wait(name);
+    // Its caller has gone while it waited.
+    if (call.destroyed) return;
     const fault = this.#faults.get(name);
     this.#faults.delete(name);
     if (fault === 'unsent') {

@@ -124,8 +124,9 @@ export class SmallManager {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await this.#calls.idle();
+    // Ends calls whose answer was lost with a daemon.
     for (const close of this.#closers) await close();
+    await this.#calls.idle();
     await this.#consumer?.close();
     await Promise.all([this.#etcd.stop(), this.#redis.stop()]);
   }
@@ -197,9 +198,16 @@ export class SmallManager {
     }
   }
 
-  /** Resolves when no call to an agent is under way: what was told to end has ended. */
-  settled(): Promise<void> {
-    return this.#calls.idle();
+  /** Resolves when no session is left that was told to end. */
+  async settled(): Promise<void> {
+    for (const session of this.sessions.rows.values())
+      await eventually(
+        () => {
+          if (session.kernels.some(({ status }) => status === 'TERMINATING'))
+            throw new Error(`session ${session.id} does not end; failed calls: ${this.failures.join('; ')}`);
+        },
+        { timeoutMs: DEADLINE_MS },
+      );
   }
 
   /** Resolves when the session is that; a session that ended otherwise is an error. */
