@@ -18,7 +18,7 @@ SELECT
     'ai.backend.base-distro', 'ubuntu20.04',
     'ai.backend.resource.min.cpu', '1',
     'ai.backend.resource.min.mem', '64m',
-    'ai.backend.service-ports', ''
+    'ai.backend.service-ports', 'jupyter:http:8070,tensorboard:http:6006'
   ),
   '{"cpu": {"min": "1", "max": null}, "mem": {"min": "64m", "max": null}}'
 FROM wanted;

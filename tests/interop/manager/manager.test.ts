@@ -1,21 +1,13 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { TestDaemon } from '../../support/daemon.js';
+import { TestDaemon, type TestDaemonOptions } from '../../support/daemon.js';
+import { quietPort } from '../../support/docker-backend.js';
 import { describeWithEngine, type DockerEngine } from '../../support/docker-engine.js';
 import { pythonRoot } from '../../support/docker-images.js';
-import { freePort } from '../../support/free-port.js';
+import { eventually } from '../../support/eventually.js';
+import { type ManagerRelease, ManagerStack, STACK_START_MS } from '../../support/manager-stack.js';
 import { PythonScript } from '../../support/python.js';
 import { requirement } from '../../support/requirements.js';
 
-const SCRIPT = fileURLToPath(new URL('../../../scripts/manager-stack', import.meta.url));
-/** The schema alone takes a minute on a small machine. */
-const START_MS = 720_000;
 const CHECK_MS = 300_000;
-const PORTS = 6;
 
 const wanted = requirement(
   'SPLENIUM_MANAGER_STACK=1, set by `scripts/test --only manager`: a real manager takes minutes',
@@ -23,131 +15,114 @@ const wanted = requirement(
   { installable: false },
 );
 
-const run = promisify(execFile);
+const RELEASES: readonly ManagerRelease[] = [
+  { version: '25.17.1', dialect: '25.17' },
+  { version: '26.9.6', dialect: '26.9' },
+];
 
-/** The first of several free ports in a row, below those that the system hands out itself. */
-async function freePorts(): Promise<number> {
-  const start = 12_000 + ((await freePort()) % 500) * 8;
-  for (let base = start; base < start + 4000; base += 8) {
-    const taken = await Promise.all(Array.from({ length: PORTS }, (_, at) => isTaken(base + at)));
-    if (!taken.includes(true)) return base;
-  }
-  throw new Error('no free ports');
-}
-
-async function isTaken(port: number): Promise<boolean> {
-  return run('bash', ['-c', `exec 3<>/dev/tcp/127.0.0.1/${String(port)}`]).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** `export A=1 B=2` lines. */
-const assignments = (text: string): Record<string, string> =>
-  Object.fromEntries(
-    [...text.matchAll(/(?<=\s)(?<name>[A-Z_]+)=(?<value>\S+)/g)].map((found) => [
-      found.groups?.['name'] ?? '',
-      found.groups?.['value'] ?? '',
-    ]),
-  );
-
-/** A release of the manager and what `splenium.manager-version` says for it. */
-interface Release {
-  readonly version: string;
-  readonly dialect: string;
-}
-
-const OLD: Release = { version: '25.17.1', dialect: '25.17' };
-const NEW: Release = { version: '26.9.6', dialect: '26.9' };
-
-/** One manager at a time: each is shared by the tests of both backends, which have agents of their own. */
-const stack = {
-  version: '',
-  directory: '',
-  words: {} as Readonly<Record<string, string>>,
-
-  async of({ version }: Release): Promise<Readonly<Record<string, string>>> {
-    if (this.version === version) return this.words;
-    await this.down();
-    this.directory = await mkdtemp(join(tmpdir(), 'splenium-manager-'));
-    this.version = version;
-    const port = String(await freePorts());
-    const options = ['--version', version, '--dir', this.directory, '--port', port];
-    const { stdout } = await run(SCRIPT, ['up', ...options], { timeout: START_MS });
-    this.words = assignments(stdout);
-    return this.words;
-  },
-
-  async down(): Promise<void> {
-    if (this.directory === '') return;
-    await run(SCRIPT, ['down', '--dir', this.directory, '--purge']);
-    await rm(this.directory, { recursive: true, force: true });
-    this.directory = this.version = '';
-  },
-};
-
-afterAll(() => stack.down(), START_MS);
+const stack = new ManagerStack();
+const seen = { engine: false };
 
 if (wanted) {
-  describe('an unmodified manager 25.17.1 with the process backend', () => {
-    managedSessions({ release: OLD, agentIds: ['i-one', 'i-two'] });
-  });
-  // Between the others, so that each manager is started once.
-  await describeWithEngine('the docker backend', (engine) => {
-    describe('with an unmodified manager 25.17.1', () => {
-      managedSessions({ release: OLD, agentIds: ['i-three', 'i-four'], engine });
+  await describeWithEngine(
+    'beside an engine that leads a swarm',
+    (engine) => {
+      seen.engine = true;
+      describe('in which managers make overlay networks', () => {
+        beforeAll(async () => {
+          await engine.docker.swarmInit({
+            ListenAddr: `127.0.0.1:${String(await quietPort())}`,
+            AdvertiseAddr: '127.0.0.1',
+            DataPathPort: await quietPort(),
+          });
+          // A local image is known by its name without the registry.
+          await engine.importImage(await pythonRoot(), 'test/python:3.11-debian');
+        }, CHECK_MS);
+        // Inside, as the engine ends after all of its tests, and its bridge would stay on this machine.
+        afterAll(async () => {
+          await stack.down();
+          await engine.docker.swarmLeave({ force: true });
+          await engine.docker
+            .getNetwork('docker_gwbridge')
+            .remove()
+            .catch(() => undefined);
+        }, CHECK_MS);
+        for (const release of RELEASES) withManager(release, engine);
+      });
+    },
+    { SPLENIUM_DOCKER_LIVE_RESTORE: 'false' },
+  );
+  if (!seen.engine)
+    describe('without an engine', () => {
+      afterAll(() => stack.down(), CHECK_MS);
+      for (const release of RELEASES) withManager(release, null);
     });
-    describe('with an unmodified manager 26.9.6', () => {
-      managedSessions({ release: NEW, agentIds: ['i-three', 'i-four'], engine });
-    });
-  });
-  describe('an unmodified manager 26.9.6 with the process backend', () => {
-    managedSessions({ release: NEW, agentIds: ['i-one', 'i-two'] });
-  });
 } else
   describe.skip('unmodified managers 25.17.1 and 26.9.6', () => {
     test('need minutes', () => undefined);
   });
 
-function managedSessions({
-  release,
-  agentIds,
-  engine,
-}: {
-  readonly release: Release;
+function withManager(release: ManagerRelease, engine: DockerEngine | null): void {
+  describe(`an unmodified manager ${release.version}`, () => {
+    describe('with the process backend', () => {
+      managedSessions({ release, agentIds: ['i-one', 'i-two'], farAgentId: 'i-five', leader: engine });
+    });
+    if (engine)
+      describe('with the docker backend', () => {
+        const agentIds = ['i-three', 'i-four'];
+        managedSessions({ release, agentIds, farAgentId: 'i-six', leader: engine, engine });
+      });
+  });
+}
+
+interface Managed {
+  readonly release: ManagerRelease;
+  /** Of the node that is there all the time. */
   readonly agentIds: readonly string[];
+  /** Of a second node, which is there for the sessions of two nodes. */
+  readonly farAgentId: string;
+  /** The engine that makes the manager's overlay networks; null: it makes none. */
+  readonly leader: DockerEngine | null;
+  /** Of the kernels. Absent: they are processes. */
   readonly engine?: DockerEngine;
-}): void {
+}
+
+function managedSessions({ release, agentIds, farAgentId, leader, engine }: Managed): void {
   let daemon: TestDaemon | undefined;
   let driver: PythonScript | undefined;
+  let words: Readonly<Record<string, string>> = {};
+
+  /** The options of a node that this manager knows. */
+  const node = (ids: readonly string[]): TestDaemonOptions => ({
+    agentIds: ids,
+    ...(engine ? { engine } : {}),
+    spleniumKeys: [
+      `accepted-manager-keys = "${words['MANAGER_KEYS_DIR'] ?? ''}"`,
+      `manager-version = "${release.dialect}"`,
+    ],
+    toml: `[etcd]\nnamespace = "local"\naddr = "${words['ETCD_ADDR'] ?? ''}"\n`,
+    // More cores than a small machine has: a kernel of these checks uses next to nothing.
+    env: { BACKEND_CPU_OVERCOMMIT_FACTOR: '8' },
+  });
 
   beforeAll(async () => {
-    const words = await stack.of(release);
-    // A local image is known by its name without the registry.
-    await engine?.importImage(await pythonRoot(), 'test/python:3.11-debian');
-    daemon = await TestDaemon.start({
-      agentIds,
-      ...(engine ? { engine } : {}),
-      spleniumKeys: [
-        `accepted-manager-keys = "${words['MANAGER_KEYS_DIR'] ?? ''}"`,
-        `manager-version = "${release.dialect}"`,
-      ],
-      toml: `[etcd]\nnamespace = "local"\naddr = "${words['ETCD_ADDR'] ?? ''}"\n`,
-      // More cores than a small machine has: a kernel of these checks uses next to nothing.
-      env: { BACKEND_CPU_OVERCOMMIT_FACTOR: '8' },
-    });
+    words = await stack.of(release, leader ?? undefined);
+    daemon = await TestDaemon.start(node(agentIds));
     driver = new PythonScript(words['STACK_PYTHON'] ?? '', 'manager_stack.py', {
       ...words,
       AGENT_IDS: daemon.agentIds.join(','),
+      FAR_AGENT_ID: farAgentId,
     });
-  }, START_MS + CHECK_MS);
+  }, STACK_START_MS + CHECK_MS);
 
   afterAll(async () => {
-    const words = [
+    const outcomes = [
       await driver?.end().catch((error: unknown) => error),
+      // In order, or the manager would send sessions of the next tests to these agents for a while.
+      await daemon?.stop().catch((error: unknown) => error),
       await daemon?.dispose().catch((error: unknown) => error),
     ];
-    expect(words.filter((word) => word instanceof Error)).toEqual([]);
+    expect(outcomes.filter((outcome) => outcome instanceof Error)).toEqual([]);
   }, CHECK_MS);
 
   /** What is left of kernels on this machine. */
@@ -156,16 +131,19 @@ function managedSessions({
     ...((await engine?.docker.listContainers({ all: true })) ?? []).map(({ Names, State }) => [Names, State]),
   ];
 
-  const passes = async (check: string): Promise<void> => {
+  const passes = async (check: string, nodes = [daemon]): Promise<void> => {
     driver?.write({ check });
     const answer = (await driver?.next()) as { failure: string | null };
-    if (answer.failure !== null) throw new Error(`${answer.failure}\n${daemon?.log.slice(-4000) ?? ''}`);
+    const logs = nodes.map((one) => one?.log.slice(-4000) ?? '');
+    if (answer.failure !== null) throw new Error([answer.failure, ...logs].join('\n'));
   };
 
   test.each([
     ['lists both agents as ALIVE, with slots, address and key', 'agents_alive'],
     ['runs an interactive session: code, console, files, end', 'interactive'],
     ['asks a session for its output, for completions and to stop, and a node for measurements', 'questions'],
+    ['starts a session again, with its files and without its memory', 'restart'],
+    ['leads a user to an app of a session and to what the user’s code serves', 'services'],
     ['records the success of a batch session', 'batch'],
     ['records the failure of a batch session', 'batch_failure'],
     ['runs a session of two kernels', 'cluster'],
@@ -182,6 +160,40 @@ function managedSessions({
 
   test('a session that could not start left no kernel', async () => {
     expect(await remains()).toEqual([]);
+  });
+
+  describe('and a second node', () => {
+    let far: TestDaemon | undefined;
+    beforeAll(async () => {
+      far = await TestDaemon.start(node([farAgentId]));
+    }, CHECK_MS);
+    afterAll(async () => {
+      await far?.stop();
+      await far?.dispose();
+    }, CHECK_MS);
+
+    const sessions = [
+      // Processes have the network of the machine whatever the manager makes for them.
+      ...(leader ? [['an overlay network', engine ? 'overlay_cluster' : 'two_nodes_cluster'] as const] : []),
+      // 25.17.1 forgets what the resource group says before it starts the kernels, and wants an overlay network, too.
+      ...(release.dialect === '25.17'
+        ? []
+        : [['the network of the machines', 'host_network_cluster'] as const]),
+    ];
+    if (sessions.length > 0)
+      test.each(sessions)(
+        'runs a session of a kernel on each, with %s',
+        async (_, check) => {
+          await passes(check, [daemon, far]);
+          expect([await remains(), await far?.kernelProcesses()]).toEqual([[], []]);
+          // The manager removes its network a while after the last kernel has left.
+          await eventually(async () => {
+            const networks = (await leader?.docker.listNetworks()) ?? [];
+            expect(networks.filter(({ Name }) => Name.startsWith('bai-'))).toEqual([]);
+          });
+        },
+        CHECK_MS,
+      );
   });
 
   test(
