@@ -27,6 +27,7 @@ import type { Measuring } from './measuring.js';
 import { startStatistics } from './statistics.js';
 import type { NodeIdentity } from './identity.js';
 import type { AgentInfo, EventSink } from '../events/catalogue.js';
+import { readHomeFiles } from '../kernels/lifecycle/home-files.js';
 import type { KernelLogs } from '../kernels/lifecycle/parts.js';
 import type { StartGate } from '../kernels/lifecycle/start-gate.js';
 import type { SessionNetworks } from '../kernels/networks/session-networks.js';
@@ -150,6 +151,7 @@ export function agentFactory(parts: AgentParts): AgentFactory {
           protectedServices: agent.config.scalingGroupType === 'storage' ? ['ttyd'] : [],
           scratchType: scratchType(agent.config),
           scratchSizeBytes: agent.config.scratchSizeBytes,
+          homeFiles: await homeFilesOf(config),
           alternativeBridge: agent.config.alternativeBridge,
           socketDirectory: join(config.paths.ipcBase, 'proxy'),
           architecture: hostArchitecture(),
@@ -203,6 +205,10 @@ export function agentFactory(parts: AgentParts): AgentFactory {
     },
   };
 }
+
+/** Only containers have a home of their own that a package of programs for containers belongs into. */
+const homeFilesOf = ({ backend, docker }: DaemonConfig) =>
+  backend === 'docker' && docker.runnerPackage !== null ? readHomeFiles(docker.runnerPackage) : [];
 
 /** What the agent's heartbeat tells managers (spec/events-and-stores.md 4.2). */
 function agentInfo(parts: AgentParts, hosted: HostedAgent): AgentInfo {

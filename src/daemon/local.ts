@@ -9,8 +9,7 @@ import type { Logger } from '../core/logger.js';
 import type { IdentifiedAgent } from './agents.js';
 import type { AggregateKernelRegistry } from '../kernels/aggregate-kernel-registry.js';
 import type { Kernel } from '../kernels/kernel.js';
-import { scratchPaths } from '../kernels/lifecycle/plan-mounts.js';
-import { readEnvironment } from '../metadata/environment-file.js';
+import { environmentFileOf, readEnvironment } from '../metadata/environment-file.js';
 import { openMetadataPlugins } from './metadata.js';
 import type { StoreWait } from './store-wait.js';
 import { MetadataServer } from '../metadata/metadata-server.js';
@@ -52,9 +51,9 @@ export async function openContainerEndpoints(options: {
     port: config.metadataServer.port,
     backend: { kernelAt: backend.kernelAt.bind(backend) },
     kernels,
-    environmentOf: async ({ agentId, id }: Kernel) => {
-      const root = configOf(agentId)?.scratchRoot;
-      return root === undefined ? null : readEnvironment(join(scratchPaths(root, id).config, 'environ.txt'));
+    environmentOf: async (kernel: Kernel) => {
+      const settings = configOf(kernel.agentId);
+      return settings ? readEnvironment(environmentFileOf(kernel, settings.scratchRoot)) : null;
     },
     sandboxOf: (agentId) => configOf(agentId)?.sandboxType ?? 'docker',
     plugins,

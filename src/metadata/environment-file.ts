@@ -1,9 +1,16 @@
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { hasCode } from '../core/errors.js';
 import { isSecretName } from '../core/secret-names.js';
+import type { Kernel } from '../kernels/kernel.js';
+import { scratchOf } from '../kernels/lifecycle/plan-mounts.js';
 
 /** Far above what a process environment can hold. */
 const MAX_BYTES = 4 * 1024 * 1024;
+
+/** In the scratch directory that the kernel was made in, whatever its agent's root is by now (spec/kernel-lifecycle.md 9.3 R12). */
+export const environmentFileOf = (kernel: Pick<Kernel, 'id' | 'scratchRoot'>, scratchRoot: string): string =>
+  join(scratchOf({ settings: { scratchRoot } }, kernel).config, 'environ.txt');
 
 /**
  * The variables of a kernel from its `environ.txt`, without those whose names say that they hold a secret: what a

@@ -64,6 +64,8 @@ export async function makeContainer(
       first.plan.scratch,
       [
         recordFile(kernel),
+        // Before the request's own: a dotfile of the user's replaces one of these.
+        ...(settings.homeFiles ?? []),
         ...planScratchFiles(
           kernel.request,
           first.plan,

@@ -10,6 +10,7 @@ import type { Model } from '../models/definition.js';
 import type { ModelRelease } from '../models/resolve.js';
 import type { SessionNetworks } from '../networks/session-networks.js';
 import type { AttachedDevice, ResourceSpec } from '../requests.js';
+import type { ScratchFile } from './scratch.js';
 import type { SocketRelays } from './socket-relays.js';
 import type { StartGate } from './start-gate.js';
 
@@ -49,6 +50,8 @@ export interface LifecycleSettings {
   readonly scratchType?: 'hostdir' | 'hostfile' | 'memory';
   /** Of one `hostfile` scratch. */
   readonly scratchSizeBytes?: number;
+  /** What every kernel finds in its home, from the runner package. Absent: nothing but what its request brings. */
+  readonly homeFiles?: readonly ScratchFile[];
   /** Network of kernels, beside that of their session. Absent or null: the session's, or the backend's own default. */
   readonly alternativeBridge?: string | null;
   /** Where relays of sockets of this machine are (spec/kernel-lifecycle.md 2.9). Absent: there are none. */

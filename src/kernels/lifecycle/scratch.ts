@@ -19,7 +19,7 @@ export interface ScratchLayout {
 /** One file of a scratch directory, as a value; `path` is relative to the scratch root. */
 export interface ScratchFile {
   readonly path: string;
-  readonly data: string;
+  readonly data: string | Uint8Array;
   readonly mode: number;
   /** Of every directory between the file and `config` or `work`; null: 0755, as the rest. */
   readonly directoryMode: number | null;
@@ -178,6 +178,7 @@ function secretFiles({ config, cluster }: KernelCreationRequest): readonly Scrat
     files.push(
       file('config/docker-creds.json', JSON.stringify(dockerCredentials), { mode: 0o600, ofKernel: true }),
     );
+  files.push(file('config/cluster.json', clusterText(cluster), { mode: 0o600, ofKernel: true }));
   if (cluster.sshKeypair) {
     files.push(
       file('config/ssh/id_cluster', cluster.sshKeypair.privateKey, { mode: 0o600, ofKernel: true }),
@@ -188,6 +189,20 @@ function secretFiles({ config, cluster }: KernelCreationRequest): readonly Scrat
   }
   return files;
 }
+
+/** Everything that the session's kernels know of each other, in the words of the creation request. */
+const clusterText = (cluster: KernelCreationRequest['cluster']): string =>
+  JSON.stringify({
+    mode: cluster.mode,
+    size: cluster.size,
+    replicas: cluster.replicas,
+    network_config: cluster.networkConfig,
+    ssh_keypair: cluster.sshKeypair && {
+      public_key: cluster.sshKeypair.publicKey,
+      private_key: cluster.sshKeypair.privateKey,
+    },
+    cluster_ssh_port_mapping: cluster.clusterSshPortMapping,
+  });
 
 function homeFiles({ config }: KernelCreationRequest): readonly ScratchFile[] {
   const files: ScratchFile[] = [];
@@ -267,7 +282,7 @@ async function checkDirectory(path: string): Promise<void> {
 }
 
 /** Replaces what is there, a link that a kernel may have put there included, instead of writing through it. */
-async function writeInside(path: string, data: string, mode: number): Promise<void> {
+async function writeInside(path: string, data: ScratchFile['data'], mode: number): Promise<void> {
   await rm(path, { force: true });
   const handle = await open(path, 'wx', mode);
   try {

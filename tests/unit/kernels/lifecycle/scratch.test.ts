@@ -67,6 +67,22 @@ test('a scratch directory has the configuration of the kernel and copies of it',
   expect(await mode('work')).toBe('755');
 });
 
+test('the cluster stands in a file for its owner, in the words of the request', async () => {
+  const request = kernelRequest();
+  const clusterSshPortMapping = { main1: ['10.0.0.1', 30050] as const };
+  const cluster = { ...request.cluster, size: 2, replicas: { main: 1, sub: 1 }, clusterSshPortMapping };
+  const { text, mode } = await prepared({ ...request, cluster });
+  expect(JSON.parse(await text('config/cluster.json'))).toEqual({
+    mode: 'single-node',
+    size: 2,
+    replicas: { main: 1, sub: 1 },
+    network_config: {},
+    ssh_keypair: { public_key: 'cluster public', private_key: 'cluster private' },
+    cluster_ssh_port_mapping: clusterSshPortMapping,
+  });
+  expect(await mode('config/cluster.json')).toBe('600');
+});
+
 test('keys of the cluster are for their owner only', async () => {
   const request = kernelRequest();
   const clusterSshPortMapping = { main1: ['10.0.0.1', 30050] as const };
