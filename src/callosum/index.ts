@@ -33,6 +33,7 @@ export { createErrorDescriber } from './failure.js';
 export type { AcceptedKeys, CurveClientCredentials, CurveServerCredentials } from './transport/curve.js';
 export { AcceptedKeysDirectory } from './transport/accepted-keys.js';
 export type { AcceptedKeysDirectoryOptions } from './transport/accepted-keys.js';
+export { CurveRehearsal } from './transport/curve-rehearsal.js';
 export { verifyCurveRefusesStrangers } from './transport/curve-self-test.js';
 export type { SelfTestOptions } from './transport/curve-self-test.js';
 export {

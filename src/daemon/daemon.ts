@@ -257,7 +257,11 @@ export class Daemon {
     });
     parts.defer('RPC socket', () => server.close({ drainMs: DRAIN_MS }));
     if (keys)
-      await verifyCurveRefusesStrangers({ endpoint: server.endpoint, serverPublicKey: keys.publicKey });
+      await verifyCurveRefusesStrangers({
+        endpoint: server.endpoint,
+        serverPublicKey: keys.publicKey,
+        rehearsal: keys.credentials.rehearsal,
+      });
     await registration.announce('running');
     const surroundings = openSurroundings({
       ...options,

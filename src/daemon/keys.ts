@@ -1,6 +1,7 @@
 import {
   type AcceptedKeys,
   AcceptedKeysDirectory,
+  CurveRehearsal,
   type CurveServerCredentials,
   generateKeyPair,
   readPublicKeyFile,
@@ -14,7 +15,7 @@ import type { Logger } from '../core/logger.js';
 /** The CURVE side of a daemon that has keys: its own pair and everybody whom it lets in. */
 export interface DaemonKeys {
   readonly publicKey: string;
-  readonly credentials: CurveServerCredentials;
+  readonly credentials: CurveServerCredentials & { readonly rehearsal: CurveRehearsal };
   /** Stops watching the directory of accepted keys. */
   close(): void;
 }
@@ -42,7 +43,7 @@ export async function loadDaemonKeys(
   };
   return {
     publicKey: pair.publicKey,
-    credentials: { secretKey: pair.secretKey, acceptedKeys },
+    credentials: { secretKey: pair.secretKey, acceptedKeys, rehearsal: new CurveRehearsal() },
     close: () => directory?.close(),
   };
 }

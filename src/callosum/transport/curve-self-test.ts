@@ -3,6 +3,7 @@ import { deferred, within } from '../../core/async.js';
 import { hasCode } from '../../core/errors.js';
 import { CurveNotEnforcedError } from '../errors.js';
 import { isPong, pingFrames } from '../wire/frames.js';
+import type { CurveRehearsal } from './curve-rehearsal.js';
 import { generateKeyPair } from './keys.js';
 import { createObserved } from './socket-events.js';
 
@@ -12,6 +13,8 @@ export interface SelfTestOptions {
   readonly serverPublicKey: string;
   /** How long one attempt may wait for a verdict; default 2000. */
   readonly timeoutMs?: number;
+  /** The peer's own, so that it does not count these strangers among the real ones. */
+  readonly rehearsal?: CurveRehearsal;
 }
 
 /** Attempts before the test gives up; an observer cannot always be opened. */
@@ -38,21 +41,27 @@ type Verdict = 'refused' | 'let-in' | 'unknown';
  * @throws CurveNotEnforcedError when a stranger gets through, or when nobody answers.
  */
 export async function verifyCurveRefusesStrangers(options: SelfTestOptions): Promise<void> {
+  const pair = generateKeyPair();
   const strangers = [
-    ['a key made up for this test', { ...generateKeyPair(), serverKey: options.serverPublicKey }],
+    ['a key made up for this test', { ...pair, serverKey: options.serverPublicKey }],
     ['no key', undefined],
   ] as const;
-  for (const [what, curve] of strangers) {
-    const verdict = await judge(options, curve);
-    if (verdict === 'let-in')
-      throw new CurveNotEnforcedError(
-        `${options.endpoint}: a client with ${what} was let in; do not announce it`,
-      );
-    if (verdict === 'unknown')
-      throw new CurveNotEnforcedError(
-        `${options.endpoint}: no verdict on a client with ${what}; is this the endpoint of a bound peer, and the key its own?`,
-      );
+  const end = options.rehearsal?.begin(pair.publicKey);
+  try {
+    for (const [what, curve] of strangers) demandRefusal(await judge(options, curve), what, options);
+  } finally {
+    end?.();
   }
+}
+
+/** @throws CurveNotEnforcedError */
+function demandRefusal(verdict: Verdict, what: string, { endpoint }: SelfTestOptions): void {
+  if (verdict === 'let-in')
+    throw new CurveNotEnforcedError(`${endpoint}: a client with ${what} was let in; do not announce it`);
+  if (verdict === 'unknown')
+    throw new CurveNotEnforcedError(
+      `${endpoint}: no verdict on a client with ${what}; is this the endpoint of a bound peer, and the key its own?`,
+    );
 }
 
 interface StrangerKeys {

@@ -1,4 +1,5 @@
 import { ValueError } from '../../core/errors.js';
+import type { CurveRehearsal } from './curve-rehearsal.js';
 import { isCurveKey } from './keys.js';
 
 /** Who may speak; a `Set` of keys is one. Asked at every handshake, so it may change while the peer runs. */
@@ -11,6 +12,8 @@ export interface CurveServerCredentials {
   readonly secretKey: string;
   /** Decides about new connections; libzmq cannot end one that exists when its key is withdrawn. */
   readonly acceptedKeys: AcceptedKeys;
+  /** For a peer that will be tested by `verifyCurveRefusesStrangers` with the same one. */
+  readonly rehearsal?: CurveRehearsal | undefined;
 }
 
 /** CURVE keys of a connecting peer. */

@@ -5,6 +5,7 @@ import type { Logger } from '../../core/logger.js';
 import type { FaultLog } from '../fault-log.js';
 import { ZAP_DOMAIN } from './curve.js';
 import type { AcceptedKeys } from './curve.js';
+import type { CurveRehearsal } from './curve-rehearsal.js';
 import { z85Encode } from './keys.js';
 import { receiveLoop } from './transport.js';
 
@@ -45,11 +46,17 @@ function textOf(frame: Uint8Array | undefined): string {
   return frame === undefined ? '' : Buffer.from(frame).toString('latin1');
 }
 
+/** The client's, in Z85; empty when the request has none. */
+function keyOf([, , , , , , key]: readonly Uint8Array[]): string {
+  return key?.length === 32 ? z85Encode(key) : '';
+}
+
 export interface ZapHandlerOptions {
   readonly context: Context;
   readonly acceptedKeys: AcceptedKeys;
   readonly logger: Logger;
   readonly faults: FaultLog;
+  readonly rehearsal: CurveRehearsal | undefined;
   /** A client was turned away; the address is an IP without a port. */
   readonly onRefused: (address: string) => void;
 }
@@ -87,8 +94,13 @@ export class ZapHandler {
     if (!verdict) return;
     if (verdict.status !== '200') {
       const address = textOf(request[3]);
-      this.#options.faults.warn('a client was refused', verdict.text, { address });
-      this.#options.onRefused(address);
+      const { rehearsal, logger, faults, onRefused } = this.#options;
+      if (rehearsal?.refuses(keyOf(request)) === true)
+        logger.debug('a stranger of the self-test was refused');
+      else {
+        faults.warn('a client was refused', verdict.text, { address });
+        onRefused(address);
+      }
     }
     try {
       await this.#socket.send([

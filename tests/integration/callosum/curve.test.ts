@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Context, Dealer, Router } from 'zeromq';
 import {
   AcceptedKeysDirectory,
+  CurveRehearsal,
   generateKeyPair,
   Peer,
   verifyCurveRefusesStrangers,
@@ -11,6 +12,7 @@ import {
 } from '../../../src/callosum/index.js';
 import type { AcceptedKeys, ConnectOptions } from '../../../src/callosum/index.js';
 import { msgpack, RecordedMetrics } from '../../support/callosum.js';
+import { RecordedLog } from '../../support/recorded-log.js';
 
 const serverKeys = generateKeyPair();
 const managerKeys = generateKeyPair();
@@ -148,6 +150,41 @@ describe('the self-test', () => {
     const server = await bind(onlyManager);
     await verify(server);
     await expect((await connect(server, credentials())).invoke('echo', 1)).resolves.toBe(1);
+  });
+
+  test('is not taken for strangers by a server that knows of it, who counts the next one', async () => {
+    const [metrics, log, rehearsal] = [new RecordedMetrics(), new RecordedLog(), new CurveRehearsal()];
+    const server = await Peer.bind({
+      address: 'tcp://127.0.0.1:0',
+      serializer: msgpack,
+      handler: (call) => Promise.resolve(call.body),
+      curve: { secretKey: serverKeys.secretKey, acceptedKeys: onlyManager, rehearsal },
+      metrics,
+      logger: log,
+    });
+    opened.push(server);
+    await verifyCurveRefusesStrangers({
+      endpoint: server.endpoint,
+      serverPublicKey: serverKeys.publicKey,
+      timeoutMs: 10_000,
+      rehearsal,
+    });
+    await expect(connect(server, credentials(generateKeyPair()), 300)).rejects.toMatchObject({
+      code: 'HANDSHAKE_FAILED',
+    });
+    // Events of a socket keep their order: the self-test's are here when this one is.
+    await metrics.until('callosum_handshake_failures_total', { reason: 'auth' }, (count) => count > 0);
+    const warned = log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+    expect(warned.slice(0, 2)).toEqual([
+      'a client was refused',
+      'a client did not get through the handshake',
+    ]);
+    expect(log.lines.map(({ level, message }) => [level, message])).toContainEqual([
+      ...['debug', 'a stranger of the self-test was refused'],
+    ]);
+    for (const reason of ['protocol', 'other'])
+      expect(metrics.value('callosum_handshake_failures_total', { reason })).toBe(0);
+    expect([...server.refusedAddresses.keys()]).toEqual(['127.0.0.1']);
   });
 
   test('finds a server that accepts every key', async () => {
