@@ -11,6 +11,7 @@ export type Transfer = 'pull' | 'push';
 
 /** What the tests of a backend with images must offer. */
 export interface ImagesHarness extends AsyncDisposable {
+  readonly backend: KernelBackend;
   readonly images: BackendImages;
   /** Can be pulled, and is not here yet. */
   readonly image: ImageRequest;

@@ -12,9 +12,9 @@ export class DockerImagesHarness implements ImagesHarness {
   readonly image: ImageRequest;
   readonly missing: ImageRequest;
   readonly images: BackendImages;
+  readonly backend: KernelBackend;
   readonly #engine: DockerEngine;
   readonly #backends: DockerBackendHarness;
-  readonly #backend: KernelBackend;
   readonly #source: DockerRegistry;
   readonly #target: DockerRegistry;
 
@@ -28,7 +28,7 @@ export class DockerImagesHarness implements ImagesHarness {
   }) {
     this.#engine = parts.engine;
     this.#backends = parts.backends;
-    this.#backend = parts.backend;
+    this.backend = parts.backend;
     this.#source = parts.source;
     this.#target = parts.target;
     this.images = parts.backend.images;
@@ -105,7 +105,7 @@ export class DockerImagesHarness implements ImagesHarness {
   async use(): Promise<void> {
     const plan = await this.#backends.plan();
     const never = new AbortController().signal;
-    await this.#backend.create({ ...plan, imageCanonical: this.image.canonical }, never);
+    await this.backend.create({ ...plan, imageCanonical: this.image.canonical }, never);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,11 +23,11 @@ class HeldClock extends ManualClock implements Clock {
 /** Images that are names, with the delays and failures of `agent.dummy.toml` in the place of a registry. */
 export class DummyImagesHarness implements ImagesHarness {
   readonly areReal = false;
-  readonly image = imageOf('dummy/pullable:1');
-  readonly missing = imageOf('dummy/missing:1');
+  readonly image = imageOf('registry.example/dummy/pullable:1');
+  readonly missing = imageOf('registry.example/dummy/missing:1');
   readonly images: BackendImages;
+  readonly backend: KernelBackend;
   readonly #backends: DummyBackendHarness;
-  readonly #backend: KernelBackend;
   readonly #clock: HeldClock;
   readonly #broken: Set<Transfer>;
 
@@ -38,7 +38,7 @@ export class DummyImagesHarness implements ImagesHarness {
     readonly broken: Set<Transfer>;
   }) {
     this.#backends = parts.backends;
-    this.#backend = parts.backend;
+    this.backend = parts.backend;
     this.#clock = parts.clock;
     this.#broken = parts.broken;
     this.images = parts.backend.images;
@@ -53,7 +53,11 @@ export class DummyImagesHarness implements ImagesHarness {
       settings: {
         ...QUICK_SETTINGS,
         delaysMs: { ...delaysMs, 'pull-image': TRANSFER_MS, 'push-image': TRANSFER_MS },
-        images: { present: [], pullable: ['dummy/pullable:1'], missing: ['dummy/missing:1'] },
+        images: {
+          present: [],
+          pullable: ['registry.example/dummy/pullable:1'],
+          missing: ['registry.example/dummy/missing:1'],
+        },
         failures: { ...failures, pull: 0.5, push: 0.5 },
       },
       random: () => (broken.size > 0 ? 0 : 0.9),
@@ -95,7 +99,7 @@ export class DummyImagesHarness implements ImagesHarness {
   async use(): Promise<void> {
     const plan = await this.#backends.plan();
     const never = new AbortController().signal;
-    await this.#backend.create({ ...plan, imageCanonical: this.image.canonical }, never);
+    await this.backend.create({ ...plan, imageCanonical: this.image.canonical }, never);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -5,9 +5,8 @@ import type { DispatcherOptions } from '../../src/rpc/dispatcher.js';
 import type { NodeHealth } from '../../src/rpc/node-services.js';
 import { AgentRPCServer } from '../../src/rpc/server.js';
 import type { AgentRPCServerOptions } from '../../src/rpc/server.js';
-import { AgentRuntime } from '../../src/runtime/agent-runtime.js';
+import { AgentRuntime, type AgentFactory } from '../../src/runtime/agent-runtime.js';
 import { silentLogger } from '../../src/core/logger.js';
-import type { FakeAgent } from './fake-agent.js';
 
 export interface TestNode {
   readonly runtime: AgentRuntime;
@@ -40,7 +39,7 @@ export const HEALTH: NodeHealth = {
 
 /** A server over a real socket in front of these agents, with one connected peer. */
 export async function startNode(
-  agents: readonly FakeAgent[],
+  agents: readonly { factory(): AgentFactory }[],
   options: Partial<DispatcherOptions & Pick<AgentRPCServerOptions, 'limits' | 'curve'>> = {},
 ): Promise<TestNode> {
   const runtime = await AgentRuntime.create({
