@@ -9,7 +9,7 @@ import { generateKeyPair, type KeyPair, writeKeyFiles } from '../../src/callosum
 import { AgentClient, type AgentClientOptions } from '../../src/client/agent-client.js';
 import { within } from '../../src/core/async.js';
 import { eventually } from './eventually.js';
-import { freePort } from './free-port.js';
+import { freePort, freeStretch } from './free-port.js';
 
 const DIST = fileURLToPath(new URL('../../dist/', import.meta.url));
 
@@ -92,8 +92,8 @@ export class TestDaemon {
           `rpc-auth-manager-public-key = "${join(keyDirectory, 'manager.key')}"`,
         ]
       : [];
-    // A stretch of ports that a daemon of another test, made at the same moment, is unlikely to choose.
-    const firstPort = 20_000 + (port % 100) * 400;
+    const agentSockets = daemon.agentIds.map((_, index) => 300 + index);
+    const firstPort = await freeStretch(400, [...agentSockets, 399]);
     const agents = daemon.agentIds.flatMap((id, index) => [
       '[[agents]]',
       '[agents.agent]',

@@ -174,10 +174,13 @@ const PATIENT = { timeoutMs: 50_000 };
 
 const handedOut = new Set<number>();
 
-/** A port outside of those that the system gives to connections: it stays free until the container takes it. */
+/**
+ * A port outside of those that the system gives to connections and of those that daemons of tests have: it stays free
+ * until the container takes it.
+ */
 export async function quietPort(): Promise<number> {
   for (;;) {
-    const port = randomInt(18_000, 29_000);
+    const port = randomInt(17_100, 20_000);
     if (handedOut.has(port)) continue;
     handedOut.add(port);
     const server = createServer();

@@ -169,15 +169,18 @@ export async function describeWithEngine(
   const started = engine;
   if (started === null) return;
   describe(title, () => {
-    let before: EngineContents;
+    // None: nothing has begun, because a hook before all tests has failed.
+    let before: EngineContents | undefined;
     beforeEach(async () => {
       before = await contentsOf(started.docker);
     });
     // In this order: hooks of the body come first.
     body(started);
     afterEach(async () => {
+      const known = before;
+      if (known === undefined) return;
       await eventually(async () => {
-        expect(addedTo(before, await contentsOf(started.docker), started.testTags)).toEqual(NOTHING_ADDED);
+        expect(addedTo(known, await contentsOf(started.docker), started.testTags)).toEqual(NOTHING_ADDED);
       }, PATIENT);
     }, 90_000);
     afterAll(() => started.stop(), 120_000);

@@ -1,6 +1,6 @@
 import type Docker from 'dockerode';
 
-/** Everything that an engine holds, by name. */
+/** Everything that an engine holds, by name; engines list networks in no order. */
 export interface EngineContents {
   readonly containers: readonly string[];
   readonly networks: readonly string[];
@@ -21,7 +21,7 @@ export async function contentsOf(docker: Docker): Promise<EngineContents> {
   return {
     // Names can be given again: two containers of one kernel would look like one.
     containers: containers.map(({ Id, Names }) => `${Names.join()} ${Id}`),
-    networks: networks.map(({ Name }) => Name),
+    networks: networks.map(({ Name }) => Name).sort(),
     volumes: volumes.Volumes.map(({ Name }) => Name),
     tags: images.flatMap(({ Id, RepoTags }) => {
       const tags = (RepoTags ?? []).filter((tag) => tag !== '<none>:<none>');
