@@ -31,7 +31,8 @@ export function page() {
     '# Metrics',
     'Served as Prometheus text under `/metrics` of the address `splenium.http-addr` ([configuration.md](configuration.md)). Names that start ' +
       'with `backendai_` are those of the original agent. All agents of a process share the series; where it matters, the label `agent` tells ' +
-      'them apart.',
+      'them apart. Beside each counter and histogram of the original stands a gauge `…_created` (without `_total`): since when the series counts, in ' +
+      'seconds since the epoch.',
     table(
       ['name', 'kind', 'labels', 'meaning', 'source'],
       metrics.map(({ name, kind, labels, help, buckets, file }) => [

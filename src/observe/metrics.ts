@@ -1,6 +1,8 @@
 import * as prometheus from 'prom-client';
+import { type Clock, systemClock } from '../core/clock.js';
 import { InvariantError } from '../core/errors.js';
 import type { Counter, Gauge, Histogram, Labels, MetricDefinition, Metrics } from '../core/metrics.js';
+import { CreatedSeries } from './created-series.js';
 import { Series } from './series.js';
 
 type Kind = 'counter' | 'gauge' | 'histogram';
@@ -17,6 +19,8 @@ export interface PrometheusMetricsOptions {
    * right for tests. The daemon logs instead, so that no call fails for the sake of a metric.
    */
   readonly onMisuse?: (error: InvariantError) => void;
+  /** Default: the system's. */
+  readonly clock?: Pick<Clock, 'nowMs'>;
 }
 
 /** Metrics in a Prometheus registry of their own: several may live in one process. */
@@ -24,8 +28,10 @@ export class PrometheusMetrics implements Metrics {
   readonly #registry = new prometheus.Registry();
   readonly #declared = new Map<string, Declared>();
   readonly #onMisuse: (error: InvariantError) => void;
+  readonly #nowMs: () => number;
 
   constructor(options: PrometheusMetricsOptions = {}) {
+    this.#nowMs = () => (options.clock ?? systemClock).nowMs();
     this.#onMisuse =
       options.onMisuse ??
       ((error) => {
@@ -53,14 +59,21 @@ export class PrometheusMetrics implements Metrics {
       const series = new Series(
         () => ({ counted: 0, increment: count }),
         (labels, one) => {
-          if (one.counted > 0 && check(labels)) metric.inc(labels, one.counted);
+          if (one.counted > 0 && check(labels)) {
+            metric.inc(labels, one.counted);
+            created?.note(labels);
+          }
           one.counted = 0;
         },
       );
       const metric = new prometheus.Counter({ ...configuration, collect: series.collect });
+      // Read after the counter, which hears of its series when it is read.
+      const created = this.#createdOf(definition);
       return {
         increment: (labels = {}, by = 1) => {
-          if (check(labels)) metric.inc(labels, by);
+          if (!check(labels)) return;
+          metric.inc(labels, by);
+          created?.note(labels);
         },
         series: (labels) => series.of(labels),
       } satisfies Counter;
@@ -95,12 +108,19 @@ export class PrometheusMetrics implements Metrics {
   histogram(definition: MetricDefinition & { readonly buckets: readonly number[] }): Histogram {
     return this.#declare('histogram', definition, (configuration, check) => {
       const metric = new prometheus.Histogram({ ...configuration, buckets: [...definition.buckets] });
+      const created = this.#createdOf(definition);
       return {
         observe: (value, labels = {}) => {
-          if (check(labels)) metric.observe(labels, value);
+          if (!check(labels)) return;
+          metric.observe(labels, value);
+          created?.note(labels);
         },
       } satisfies Histogram;
     });
+  }
+
+  #createdOf({ name, help, labels = [] }: MetricDefinition): CreatedSeries | null {
+    return CreatedSeries.for({ name, help, labels, registry: this.#registry, nowMs: this.#nowMs });
   }
 
   /** @throws InvariantError when the name is taken by a metric of another kind or with other labels. */

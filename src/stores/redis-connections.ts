@@ -3,6 +3,7 @@ import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { type Gauge, gaugeSeries, type Metrics, noMetrics } from '../core/metrics.js';
+import { LayerMetrics } from './layer-metrics.js';
 import { STORE_UP } from './store-up.js';
 
 /** One server, or the master that sentinels know by name (spec/events-and-stores.md 2.1). */
@@ -32,6 +33,16 @@ const DATABASES: Readonly<Record<RedisRole, number>> = {
   stream: 4,
   container_log: 6,
   bgtask: 7,
+};
+
+/** Names of the original's clients, for its metrics. */
+const LAYERS: Readonly<Record<RedisRole, string>> = {
+  statistics: 'valkey_stat',
+  live: 'valkey_live',
+  image: 'valkey_image',
+  stream: 'valkey_stream',
+  container_log: 'valkey_container_log',
+  bgtask: 'valkey_bgtask',
 };
 
 const RECONNECT_MS = { first: 100, most: 5000 } as const;
@@ -71,12 +82,15 @@ export class RedisConnections {
   /** How often each role's connection has been opened. */
   readonly #openings = new Map<RedisRole, number>();
   readonly #up: Gauge;
+  readonly #layers: LayerMetrics;
   readonly #checks: NodeJS.Timeout;
 
   constructor(options: RedisConnectionsOptions) {
     this.#options = options;
     this.#logger = options.logger;
-    this.#up = (options.metrics ?? noMetrics).gauge(STORE_UP);
+    const metrics = options.metrics ?? noMetrics;
+    this.#up = metrics.gauge(STORE_UP);
+    this.#layers = new LayerMetrics(metrics, systemClock);
     this.#checks = setInterval(() => {
       this.#check();
     }, options.checkIntervalMs ?? CHECK_INTERVAL_MS);
@@ -87,6 +101,7 @@ export class RedisConnections {
     const existing = this.#clients.get(role);
     if (existing) return existing;
     const client = new Redis(redisOptions(this.#options.targetOf(role), role));
+    this.#layers.watch(client, LAYERS[role]);
     const up = gaugeSeries(this.#up, { store: 'redis', role });
     up.set(0);
     client.on('error', (error: Error) => {

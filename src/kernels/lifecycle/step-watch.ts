@@ -18,6 +18,7 @@ const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 /** Measures the steps of one creation, restart or end, one after another. */
 export class StepWatch {
+  readonly #begin: (step: string) => void;
   readonly #observe: (step: string, seconds: number) => void;
   readonly #monotonicMs: () => number;
   #step: CreationStep | PartStep | EndingStep | null = null;
@@ -30,6 +31,14 @@ export class StepWatch {
       labels: ['agent', 'step'],
       buckets: BUCKETS,
     });
+    const stages = metrics.counter({
+      name: 'backendai_stage_count_total',
+      help: 'Steps of creating, restarting and ending kernels that were begun.',
+      labels: ['stage', 'upper_layer'],
+    });
+    this.#begin = (stage) => {
+      stages.increment({ stage, upper_layer: 'kernel_lifecycle' });
+    };
     this.#observe = (step, seconds) => {
       histogram.observe(seconds, { agent: agentId, step });
     };
@@ -40,6 +49,7 @@ export class StepWatch {
   enter(step: CreationStep | PartStep | EndingStep): void {
     const nowMs = this.#monotonicMs();
     if (this.#step !== null) this.#observe(this.#step, (nowMs - this.#sinceMs) / 1000);
+    this.#begin(step);
     this.#step = step;
     this.#sinceMs = nowMs;
   }

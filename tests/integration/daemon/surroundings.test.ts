@@ -18,6 +18,7 @@ const available = requirement('etcd and redis', pathOf(ETCD_SERVER) !== '' && pa
 const PYTHON = { 'ai.backend.runtime-type': 'python', 'ai.backend.runtime-path': '/usr/bin/python3' };
 const WAIT = { timeoutMs: 60_000 };
 const RPC = ['method'];
+const LAYER = ['domain', 'layer', 'operation'];
 const TASK_END = ['task_name', 'status', 'domain', 'operation', 'error_detail'];
 const EVENT = ['event_type', 'status', 'domain', 'operation', 'error_detail'];
 
@@ -50,13 +51,23 @@ const CLAIMED: Readonly<Record<string, readonly string[]>> = {
   backendai_api_request_duration_sec: [
     ...['method', 'endpoint', 'domain', 'operation', 'error_detail', 'status_code'],
   ],
+  backendai_stage_count_total: ['stage', 'upper_layer'],
+  backendai_layer_operation_triggered_count: LAYER,
+  backendai_layer_operation_count_total: [...LAYER, 'success'],
+  backendai_layer_operation_duration_sec: [...LAYER, 'success'],
+  backendai_layer_operation_error_count_total: [...LAYER, 'error_code'],
+  backendai_rpc_requests_created: RPC,
+  backendai_rpc_request_duration_seconds_created: RPC,
+  backendai_stat_task_success_count_created: ['agent_id', 'stat_scope'],
+  backendai_stage_count_created: ['stage', 'upper_layer'],
   backendai_async_task_count: [],
   backendai_cpu_usage_percent: [],
   backendai_memory_used_rss: [],
   backendai_memory_used_vms: [],
 };
 /** Nothing of this test makes them fail. */
-const WITHOUT_SAMPLE = /_(?:lifecycle|stat_task|event)_failure_count_total$|^backendai_event_failure/;
+const WITHOUT_SAMPLE =
+  /_(?:lifecycle|stat_task|event)_failure_count_total$|^backendai_event_failure|_error_count_total$/;
 
 (available ? describe : describe.skip).each(['25.17', '26.9'])(
   'the surroundings of a node for %s',
@@ -184,6 +195,18 @@ const WITHOUT_SAMPLE = /_(?:lifecycle|stat_task|event)_failure_count_total$|^bac
           else if (!WITHOUT_SAMPLE.test(name) && !name.includes('bgtask'))
             expect([name, labels]).toEqual([name, []]);
         }
+      }, WAIT);
+    });
+
+    test('the clients of Redis are counted as layers, each under the name of the original', async () => {
+      await eventually(async () => {
+        const text = await (await fetch(`${httpUrl}/metrics`)).text();
+        const layers = text.matchAll(/^backendai_layer_operation_count_total\{(.*)\} \d+$/gm);
+        const found = new Set([...layers].map(([, labels = '']) => /layer="(\w+)"/.exec(labels)?.[1]));
+        expect([...found]).toEqual(expect.arrayContaining(['valkey_stat', 'valkey_stream']));
+        expect(text).toMatch(
+          /^backendai_layer_operation_count_total\{domain="valkey",layer="valkey_stat",operation="set",success="True"\} \d+$/m,
+        );
       }, WAIT);
     });
 

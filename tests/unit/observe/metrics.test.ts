@@ -1,5 +1,6 @@
 import type { InvariantError } from '../../../src/core/errors.js';
 import { PrometheusMetrics } from '../../../src/observe/index.js';
+import { parsePrometheusText } from '../../support/prometheus-text.js';
 
 const CALLS = { name: 'splenium_calls_total', help: 'Calls.', labels: ['method', 'result'] };
 
@@ -23,6 +24,30 @@ test('counters, gauges and histograms appear in the text', async () => {
     ]),
   );
   expect(metrics.contentType).toContain('text/plain');
+});
+
+test('metrics of the original say since when each series counts, those of ours do not', async () => {
+  let nowMs = 1_700_000_000_500;
+  const metrics = new PrometheusMetrics({ clock: { nowMs: () => nowMs } });
+  const calls = metrics.counter({ name: 'backendai_calls_total', help: 'Calls.', labels: ['method'] });
+  const times = metrics.histogram({ name: 'backendai_call_sec', help: 'Time.', buckets: [1] });
+  metrics.counter(CALLS).increment({ method: 'ping', result: 'ok' });
+  calls.increment({ method: 'ping' });
+  nowMs += 1000;
+  calls.increment({ method: 'ping' });
+  calls.series?.({ method: 'pong' }).increment();
+  times.observe(2);
+  const text = await metrics.text();
+  expect(text.split('\n').filter((line) => line.includes('_created'))).toEqual([
+    '# HELP backendai_calls_created Calls.',
+    '# TYPE backendai_calls_created gauge',
+    'backendai_calls_created{method="ping"} 1700000000.5',
+    'backendai_calls_created{method="pong"} 1700000001.5',
+    '# HELP backendai_call_sec_created Time.',
+    '# TYPE backendai_call_sec_created gauge',
+    'backendai_call_sec_created 1700000000.5',
+  ]);
+  expect(() => parsePrometheusText(text)).not.toThrow();
 });
 
 test('asking twice for one name gives the same metric', () => {
