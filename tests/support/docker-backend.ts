@@ -1,17 +1,18 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { KernelBackend, KernelPlan } from '../../src/backends/backend.js';
 import { DockerBackend, type DockerBackendOptions } from '../../src/backends/docker/index.js';
-import { parseAgentId, parseKernelId, parseSessionId } from '../../src/core/ids.js';
+import { parseAgentId } from '../../src/core/ids.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { BackendHarness, PlanOverrides } from '../contract/backend.contract.js';
 import type { DockerEngine } from './docker-engine.js';
 import { BUSYBOX_IMAGE } from './docker-images.js';
 import { eventually } from './eventually.js';
+import { kernelPlan } from './kernel-plan.js';
 import { StubRunner, type StubFacts } from './stub-runner.js';
 
 export interface DockerHarnessOptions {
@@ -54,33 +55,18 @@ export class DockerBackendHarness implements BackendHarness {
   }
 
   async plan(overrides: PlanOverrides = {}): Promise<KernelPlan> {
-    const kernelId = overrides.kernelId ?? parseKernelId(randomUUID());
-    const root = join(this.root, 'scratch', kernelId);
-    const scratch = { root, config: join(root, 'config'), work: join(root, 'work') };
-    await mkdir(scratch.config, { recursive: true });
-    await mkdir(scratch.work, { recursive: true });
-    return {
-      agentId: overrides.agentId ?? parseAgentId('i-docker-test'),
-      kernelId,
-      sessionId: parseSessionId(randomUUID()),
-      imageCanonical: this.#options.image ?? BUSYBOX_IMAGE,
-      imageIsLocal: false,
-      isSudoEnabled: false,
-      deviceArguments: {},
-      runtimeType: 'shell',
-      runtimePath: null,
-      environment: { BACKENDAI_KERNEL_ID: kernelId, ...overrides.environment },
-      scratch,
-      labels: {},
-      hostname: 'main1',
-      limits: { cpuCores: [], memoryBytes: 512 * 1024 * 1024, shmBytes: 0, ...overrides.limits },
-      // The scratch directory is that of whoever runs the tests.
-      identity: { uid: 0, gid: 0, supplementaryGids: [], ...overrides.identity },
-      mounts: overrides.mounts ?? [],
-      ports: [],
-      replInPort: await quietPort(),
-      replOutPort: await quietPort(),
-    };
+    return kernelPlan(
+      this.root,
+      {
+        agentId: parseAgentId('i-docker-test'),
+        imageCanonical: this.#options.image ?? BUSYBOX_IMAGE,
+        // The scratch directory is that of whoever runs the tests.
+        identity: { uid: 0, gid: 0 },
+        replInPort: await quietPort(),
+        replOutPort: await quietPort(),
+      },
+      overrides,
+    );
   }
 
   stub(plan: KernelPlan): StubRunner {

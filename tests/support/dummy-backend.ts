@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { KernelBackend, KernelPlan } from '../../src/backends/backend.js';
@@ -10,11 +9,12 @@ import {
   type DummySettings,
 } from '../../src/backends/dummy/index.js';
 import { systemClock } from '../../src/core/clock.js';
-import { parseAgentId, parseKernelId, parseSessionId, type KernelId } from '../../src/core/ids.js';
+import { parseAgentId, type KernelId } from '../../src/core/ids.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { FakeRunner } from '../../src/kernel-runner/fake-runner.js';
 import type { BackendHarness, PlanOverrides } from '../contract/backend.contract.js';
 import { eventually } from './eventually.js';
+import { kernelPlan } from './kernel-plan.js';
 import { StubRunner, type StubFacts } from './stub-runner.js';
 
 /** No step takes time or fails, but for a start, which can be cancelled. */
@@ -102,32 +102,9 @@ export class DummyBackendHarness implements BackendHarness {
     return backend;
   }
 
-  async plan(overrides: PlanOverrides = {}): Promise<KernelPlan> {
-    const kernelId = overrides.kernelId ?? parseKernelId(randomUUID());
-    const root = join(this.root, 'scratch', kernelId);
-    const scratch = { root, config: join(root, 'config'), work: join(root, 'work') };
-    await mkdir(scratch.work, { recursive: true });
-    return {
-      agentId: overrides.agentId ?? parseAgentId('i-dummy-test'),
-      kernelId,
-      sessionId: parseSessionId(randomUUID()),
-      imageCanonical: 'dummy/stub:latest',
-      imageIsLocal: false,
-      isSudoEnabled: false,
-      deviceArguments: {},
-      runtimeType: 'shell',
-      runtimePath: null,
-      environment: { BACKENDAI_KERNEL_ID: kernelId, ...overrides.environment },
-      scratch,
-      labels: {},
-      hostname: 'main1',
-      limits: { cpuCores: [], memoryBytes: 512 * 1024 * 1024, shmBytes: 0, ...overrides.limits },
-      identity: { uid: null, gid: null, supplementaryGids: [], ...overrides.identity },
-      mounts: overrides.mounts ?? [],
-      ports: [],
-      replInPort: 2000,
-      replOutPort: 2001,
-    };
+  plan(overrides: PlanOverrides = {}): Promise<KernelPlan> {
+    const agentId = parseAgentId('i-dummy-test');
+    return kernelPlan(this.root, { agentId, imageCanonical: 'dummy/stub:latest' }, overrides);
   }
 
   stub(plan: KernelPlan): StubRunner {

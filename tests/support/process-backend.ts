@@ -1,13 +1,13 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { KernelBackend, KernelHandle, KernelPlan } from '../../src/backends/backend.js';
 import { ProcessBackend, type ProcessBackendOptions } from '../../src/backends/process/index.js';
 import { ProcessTable } from '../../src/backends/process/process-table.js';
-import { parseAgentId, parseKernelId, parseSessionId } from '../../src/core/ids.js';
+import { parseAgentId } from '../../src/core/ids.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { BackendHarness, PlanOverrides } from '../contract/backend.contract.js';
+import { kernelPlan } from './kernel-plan.js';
 import { STUB_RUNNER, StubRunner } from './stub-runner.js';
 
 /** A process backend with directories of its own and the stub in place of the runner. Disposes of all it started. */
@@ -46,35 +46,10 @@ export class ProcessBackendHarness implements BackendHarness {
     return backend;
   }
 
-  async plan(overrides: PlanOverrides = {}): Promise<KernelPlan> {
-    const kernelId = overrides.kernelId ?? parseKernelId(randomUUID());
+  plan(overrides: PlanOverrides = {}): Promise<KernelPlan> {
     const agentId = overrides.agentId ?? parseAgentId('i-process-test');
     this.#agents.add(agentId);
-    const root = join(this.root, 'scratch', kernelId);
-    const scratch = { root, config: join(root, 'config'), work: join(root, 'work') };
-    await mkdir(scratch.config, { recursive: true });
-    await mkdir(scratch.work, { recursive: true });
-    return {
-      agentId,
-      kernelId,
-      sessionId: parseSessionId(randomUUID()),
-      imageCanonical: 'process/stub:latest',
-      imageIsLocal: false,
-      isSudoEnabled: false,
-      deviceArguments: {},
-      runtimeType: 'shell',
-      runtimePath: null,
-      environment: { BACKENDAI_KERNEL_ID: kernelId, ...overrides.environment },
-      scratch,
-      labels: {},
-      hostname: 'main1',
-      limits: { cpuCores: [], memoryBytes: 512 * 1024 * 1024, shmBytes: 0, ...overrides.limits },
-      identity: { uid: null, gid: null, supplementaryGids: [], ...overrides.identity },
-      mounts: overrides.mounts ?? [],
-      ports: [],
-      replInPort: 2000,
-      replOutPort: 2001,
-    };
+    return kernelPlan(this.root, { agentId, imageCanonical: 'process/stub:latest' }, overrides);
   }
 
   stub(plan: KernelPlan): StubRunner {

@@ -63,22 +63,25 @@ function requestsOf(args: {
   });
 }
 
+/** What a manager says of the kernels that it wants. */
+const creationParams = [
+  required('raw_session_id', sessionId, 'The session.'),
+  required('raw_kernel_ids', z.array(kernelId).describe('array<uuid-str>'), 'The kernels to create.'),
+  required(
+    'raw_configs',
+    z.array(kernelCreationConfig).describe('array<KernelCreationConfig>'),
+    'One configuration for each kernel, in the same order.',
+  ),
+  required('raw_cluster_info', clusterInfo, 'What the kernels of the session have in common.'),
+  required('kernel_image_refs', imageRefs, 'The image of each kernel.'),
+] as const;
+
 /** Functions over kernels (spec/rpc-functions.md 3.6 and 3.7), and the two cross-agent queries of this program. */
 export const kernelMethods = [
   agentMethod({
     name: 'create_kernels',
     doc: 'Creates the kernels of one session on this agent and waits until their runners answer.',
-    params: [
-      required('raw_session_id', sessionId, 'The session.'),
-      required('raw_kernel_ids', z.array(kernelId).describe('array<uuid-str>'), 'The kernels to create.'),
-      required(
-        'raw_configs',
-        z.array(kernelCreationConfig).describe('array<KernelCreationConfig>'),
-        'One configuration for each kernel, in the same order.',
-      ),
-      required('raw_cluster_info', clusterInfo, 'What the kernels of the session have in common.'),
-      required('kernel_image_refs', imageRefs, 'The image of each kernel.'),
-    ],
+    params: creationParams,
     returns: z.array(kernelCreationResult).describe('array<KernelCreationResult>'),
     // Creation is idempotent by kernel id.
     repeat: 'safe',
@@ -98,15 +101,7 @@ export const kernelMethods = [
       'What create_kernels with the same arguments would ask of the backend, with the devices and ports that are free ' +
       'now. Makes nothing and takes nothing.',
     params: [
-      required('raw_session_id', sessionId, 'The session.'),
-      required('raw_kernel_ids', z.array(kernelId).describe('array<uuid-str>'), 'The kernels.'),
-      required(
-        'raw_configs',
-        z.array(kernelCreationConfig).describe('array<KernelCreationConfig>'),
-        'One configuration for each kernel, in the same order.',
-      ),
-      required('raw_cluster_info', clusterInfo, 'What the kernels of the session have in common.'),
-      required('kernel_image_refs', imageRefs, 'The image of each kernel.'),
+      ...creationParams,
       optional('show_secrets', bool, false, 'With the values of the variables that the configurations hold.'),
     ],
     returns: z.array(kernelPreview).describe('array<KernelPreview>'),

@@ -2,7 +2,6 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { within } from '../../../src/core/async.js';
-import type { Clock } from '../../../src/core/clock.js';
 import { hasCode, KeyError } from '../../../src/core/errors.js';
 import { type AgentId, type KernelId, parseAgentId } from '../../../src/core/ids.js';
 import { type LogFields, type Logger } from '../../../src/core/logger.js';
@@ -24,6 +23,7 @@ import type {
 } from '../../../src/kernels/lifecycle/parts.js';
 import type { ResourceSpec } from '../../../src/kernels/requests.js';
 import { DEADLINE_MS, Faults, FaultyBackend } from '../../support/faulty-backend.js';
+import { ManualClock } from '../../support/manual-clock.js';
 
 const CORES = 8;
 const FIRST_PORT = 30000;
@@ -43,7 +43,7 @@ export class LifecycleBench {
   readonly ports: BookedPorts;
   readonly runners: FakeRunners;
   readonly events: RecordedEvents;
-  readonly clock = new ManualClock();
+  readonly clock = new ManualClock(1_000_000);
   readonly logger = new RecordedLogger();
   readonly journal: FaultyJournal;
   readonly lifecycle: KernelLifecycle;
@@ -445,48 +445,6 @@ export class RecordedEvents implements EventSink {
     }
     this.all.push(event);
     for (const listener of this.#listeners) listener();
-  }
-}
-
-/** Time stands still unless the test moves it. */
-export class ManualClock implements Clock {
-  #nowMs = 1_000_000;
-  readonly #sleepers = new Set<{ readonly wakeAtMs: number; readonly wake: () => void }>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  monotonicMs(): number {
-    return this.#nowMs;
-  }
-
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted === true) {
-        reject(signal.reason as Error);
-        return;
-      }
-      const sleeper = { wakeAtMs: this.#nowMs + ms, wake: resolve };
-      this.#sleepers.add(sleeper);
-      signal?.addEventListener(
-        'abort',
-        () => {
-          this.#sleepers.delete(sleeper);
-          reject(signal.reason as Error);
-        },
-        { once: true },
-      );
-    });
-  }
-
-  advance(ms: number): void {
-    this.#nowMs += ms;
-    for (const sleeper of [...this.#sleepers])
-      if (sleeper.wakeAtMs <= this.#nowMs) {
-        this.#sleepers.delete(sleeper);
-        sleeper.wake();
-      }
   }
 }
 
