@@ -24,10 +24,10 @@ export function describePlan(
     ports: plan.ports.map(({ name, containerPort, hostPort }) => ({ name, containerPort, hostPort })),
     network: networkOf(plan),
     delays_ms: {
-      create: creationMs(delaysMs),
-      start: delaysMs['start-container'],
-      stop: delaysMs['destroy-kernel'],
-      remove: delaysMs['clean-kernel'],
+      create: Math.round(creationMs(delaysMs)),
+      start: Math.round(delaysMs['start-container']),
+      stop: Math.round(delaysMs['destroy-kernel']),
+      remove: Math.round(delaysMs['clean-kernel']),
     },
   };
 }
