@@ -5,6 +5,7 @@ import { Router } from 'zeromq';
 import { hasCode, messageOf } from '../core/errors.js';
 import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
+import { isServed } from '../disk/served-socket.js';
 import type { ContainerPids } from './container-pids.js';
 import { AgentSocketError } from './errors.js';
 import { type AgentQuestion, errorAnswer, parseQuestion, valueAnswer } from './protocol.js';
@@ -49,7 +50,10 @@ export class AgentSocket {
     this.#router = new Router({ linger: 0, maxMessageSize: MAX_PART_BYTES, receiveHighWaterMark: 64 });
   }
 
-  /** @throws AgentSocketError when the socket cannot be bound. */
+  /**
+   * Takes the place of a socket that nobody serves any more.
+   * @throws AgentSocketError when the socket cannot be bound, also when another daemon serves one there.
+   */
   static async open(options: AgentSocketOptions): Promise<AgentSocket> {
     const { agentId, directory, tcpPort, logger } = options;
     const own = socketDirectoryOf(directory, agentId);
@@ -57,6 +61,11 @@ export class AgentSocket {
     if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES)
       throw new AgentSocketError(
         `agent ${agentId}: the socket path ${path} is longer than ${String(MAX_SOCKET_PATH_BYTES)} bytes: choose a shorter agent.ipc-base-path`,
+      );
+    // ZeroMQ would take it away from the daemon whose kernels have it.
+    if (await isServed(path))
+      throw new AgentSocketError(
+        `agent ${agentId}: another daemon serves the socket ${path}: give each an agent.id or an agent.ipc-base-path of its own`,
       );
     const socket = new AgentSocket(options, path);
     try {
@@ -77,7 +86,7 @@ export class AgentSocket {
     try {
       if (tcpPort !== null) await socket.#router.bind(`tcp://127.0.0.1:${String(tcpPort)}`);
     } catch (error) {
-      socket.#router.close();
+      await socket.close();
       throw new AgentSocketError(
         `agent ${agentId}: port ${String(tcpPort)} of the agent socket cannot be opened: ${messageOf(error)}; set agent.agent-sock-port to a free port`,
         { cause: error },

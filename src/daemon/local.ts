@@ -77,8 +77,8 @@ export async function openContainerEndpoints(options: {
 }
 
 /**
- * The debug socket: with the docker backend where the original has it, else in the state directory. A node works
- * without one: null when it cannot be opened, with a word in the log.
+ * The debug socket: with the docker backend where the original has it, unless another daemon serves it there; else in
+ * the state directory. A node works without one: null when it cannot be opened, with a word in the log.
  */
 export async function openSnapshotSocket(options: {
   readonly config: DaemonConfig;
@@ -87,17 +87,18 @@ export async function openSnapshotSocket(options: {
   readonly logger: Logger;
 }): Promise<SnapshotSocket | null> {
   const { config, state, runtime, logger } = options;
-  try {
-    return await SnapshotSocket.open({
-      path:
-        config.backend === 'docker'
-          ? join(config.paths.ipcBase, SNAPSHOT_SOCKET)
-          : state.socketPath(SNAPSHOT_SOCKET),
-      text: () => snapshotText(runtime.listAgents()),
-      logger,
-    });
-  } catch (error) {
-    logger.warn('there is no debug socket', { error: messageOf(error) });
-    return null;
-  }
+  const shared = config.backend === 'docker' ? [join(config.paths.ipcBase, SNAPSHOT_SOCKET)] : [];
+  for (const place of [...shared, null])
+    try {
+      return await SnapshotSocket.open({
+        path: place ?? state.socketPath(SNAPSHOT_SOCKET),
+        text: () => snapshotText(runtime.listAgents()),
+        logger,
+      });
+    } catch (error) {
+      const fields = { error: messageOf(error) };
+      if (place === null) logger.warn('there is no debug socket', fields);
+      else logger.warn('the debug socket is in the state directory, not where the original has it', fields);
+    }
+  return null;
 }

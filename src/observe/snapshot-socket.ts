@@ -1,8 +1,9 @@
 import { chmod, mkdtemp, rename, rm } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { hasCode, messageOf, SpleniumError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { isServed } from '../disk/served-socket.js';
 
 /** The debug socket cannot be opened: the message names its path. */
 export class SnapshotSocketError extends SpleniumError {
@@ -56,7 +57,7 @@ export class SnapshotSocket {
       const first = join(draft, 's');
       if (Buffer.byteLength(path) > MAX_PATH_BYTES || Buffer.byteLength(first) > MAX_PATH_BYTES)
         throw refused(path, `it is longer than ${String(MAX_PATH_BYTES)} bytes: choose a shorter directory`);
-      if (await answers(path)) throw refused(path, 'another daemon serves it: give each its own directory');
+      if (await isServed(path)) throw refused(path, 'another daemon serves it: give each its own directory');
       await new Promise<void>((resolve, reject) => {
         snapshots.#server.once('error', reject);
         snapshots.#server.listen(first, () => {
@@ -99,17 +100,3 @@ export class SnapshotSocket {
 
 const refused = (path: string, why: string, cause?: unknown) =>
   new SnapshotSocketError(`the debug socket ${path} cannot be opened: ${why}`, { cause });
-
-/** Does a program accept connections there? */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => {
-      resolve(false);
-    });
-  });
-}

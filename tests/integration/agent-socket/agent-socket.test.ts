@@ -144,6 +144,21 @@ describe('agent socket', () => {
     expect(await numbers(`ipc://${left}`, 'is-jail-enabled')).toEqual([0, 1]);
   });
 
+  test('a socket that another daemon serves is left to it, and one whose port is taken leaves nothing', async () => {
+    const port = await freePort();
+    const { path: served } = await open({ tcpPort: port });
+    await expect(open()).rejects.toMatchObject({
+      code: 'AGENT_SOCKET_FAILED',
+      message: expect.stringContaining('another daemon serves the socket'),
+    });
+    expect(await numbers(`ipc://${served}`, 'is-jail-enabled')).toEqual([0, 1]);
+    await expect(open({ agentId: parseAgentId('i-two'), tcpPort: port })).rejects.toThrow(
+      'agent.agent-sock-port',
+    );
+    expect(await readdir(join(directory, 'agent.i-two'))).toEqual([]);
+    expect(await numbers(`tcp://127.0.0.1:${String(port)}`, 'is-jail-enabled')).toEqual([0, 1]);
+  });
+
   test('what another program has put under the usual name stays, with a word in the log', async () => {
     await mkdir(directory);
     await writeFile(path(), 'theirs');
