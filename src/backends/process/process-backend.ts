@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { mapBounded, throwIfCancelled } from '../../core/async.js';
 import { systemClock } from '../../core/clock.js';
-import { messageOf, NotImplementedError } from '../../core/errors.js';
+import { NotImplementedError } from '../../core/errors.js';
 import { asContainerId, type AgentId, type KernelId } from '../../core/ids.js';
 import { KeyedQueue } from '../../core/keyed-queue.js';
 import { Questions } from '../../core/questions.js';
@@ -29,7 +29,7 @@ import {
   ProcessBackendUnavailableError,
 } from './errors.js';
 import { ExitWatcher, type StartedNote } from './exit-watcher.js';
-import { identityFor, type KernelIdentity } from './kernel-identity.js';
+import { HostMeans } from './host-means.js';
 import { membersOfKernels } from './kernel-members.js';
 import { KernelNotes } from './kernel-notes.js';
 import { startKernel } from './kernel-start.js';
@@ -41,26 +41,14 @@ import {
   markOf,
   mountLinks,
   runnerCommand,
-  type LaunchTools,
 } from './launch.js';
-import { findLaunchTools } from './launch-tools.js';
 import { rebuildNote } from './lost-note.js';
-import { findCgroupBase, type CgroupBase } from './memory-cgroup.js';
 import { handleOf, stateOf, type Note, type ProcessState } from './note.js';
 import { ProcessTable } from './process-table.js';
 import type { ProcessBackendOptions } from './settings.js';
-import { openSocketDirectory } from './socket-directory.js';
 import { linkMounts, unlinkMounts } from './work-mounts.js';
 
 const NOTES_AT_ONCE = 8;
-
-/** What `open` has found. */
-interface Opened {
-  readonly tools: LaunchTools;
-  /** Holds one directory of sockets a kernel. */
-  readonly sockets: string;
-  readonly cgroups: CgroupBase | null;
-}
 
 /** How long one file may take to answer while kernels are measured. */
 const MEASURED_ITEM_MS = 2000;
@@ -97,8 +85,8 @@ export class ProcessBackend implements KernelBackend {
   readonly #watcher: ExitWatcher;
   readonly #queue = new KeyedQueue<string>();
   readonly #questions: Questions;
-  readonly #warned = new Set<string>();
-  #opened: Opened | null = null;
+  /** Null until the backend opens, and once it is closed. */
+  #means: HostMeans | null = null;
 
   constructor(options: ProcessBackendOptions) {
     this.#options = options;
@@ -106,7 +94,7 @@ export class ProcessBackend implements KernelBackend {
     this.#questions = options.questions ?? new Questions({ timeoutMs: MEASURED_ITEM_MS });
     this.#notes = new KernelNotes({
       directory: join(options.stateDir, 'kernels'),
-      rebuild: (handle) => rebuildNote(handle, this.#table, this.#opened?.cgroups ?? null),
+      rebuild: (handle) => rebuildNote(handle, this.#table, this.#means?.cgroups ?? null),
       logger: options.logger,
     });
     this.#watcher = new ExitWatcher({
@@ -127,29 +115,13 @@ export class ProcessBackend implements KernelBackend {
 
   /** @throws ProcessBackendUnavailableError naming what is missing. */
   async open(): Promise<void> {
-    const { stateDir, runnerPath, nodePath = process.execPath, socketDir, runtimeDir } = this.#options;
-    await this.#table.bootId().catch((error: unknown) => {
-      throw new ProcessBackendUnavailableError(
-        `the process backend needs Linux and its /proc: ${messageOf(error)}`,
-        { cause: error },
-      );
-    });
-    const tools = await findLaunchTools({ nodePath, runnerPath });
-    await mkdir(stateDir, { recursive: true, mode: 0o711 });
-    const sockets = await openSocketDirectory({
-      configured: socketDir ?? null,
-      stateDirectory: stateDir,
-      runtimeDirectory: runtimeDir ?? null,
-    });
-    this.#opened = { tools, sockets, cgroups: await this.#openCgroups() };
-    if (tools.taskset === null)
-      this.#warnOnce('kernels are not held on their cores: install taskset (util-linux)');
+    this.#means = await HostMeans.find(this.#options, this.#table);
   }
 
   async close(): Promise<void> {
     await this.#queue.idle();
     await this.#watcher.close();
-    this.#opened = null;
+    this.#means = null;
   }
 
   onExit(listener: (exit: KernelExit) => void): () => void {
@@ -163,16 +135,11 @@ export class ProcessBackend implements KernelBackend {
 
   /** How the runner would be started; what only a real start knows, such as the names of sockets, is left out. */
   async describe(plan: KernelPlan): Promise<Readonly<Record<string, unknown>>> {
-    const { tools } = this.#require();
+    const means = this.#require();
+    const { tools } = means;
     const launch = launchOf(plan);
-    const state: ProcessState = {
-      directory: this.#notes.directoryOf(plan.kernelId),
-      work: plan.scratch.work,
-      sockets: '<sockets>',
-      mark: `process-${plan.kernelId}`,
-      ...(await this.#identityOf(plan)),
-      mounts: mountLinks(plan.mounts).links,
-    };
+    const names = { sockets: '<sockets>', mark: `process-${plan.kernelId}` };
+    const state = await this.#stateOf(plan, means, names);
     return {
       command: [...affinityCommand(launch, tools), ...runnerCommand(launch, state, tools)],
       environment: environmentOf(launch, state),
@@ -268,28 +235,23 @@ export class ProcessBackend implements KernelBackend {
   }
 
   async #create(plan: KernelPlan, signal: AbortSignal): Promise<KernelHandle> {
-    const { sockets } = this.#require();
+    const means = this.#require();
     throwIfCancelled(signal, `kernel ${plan.kernelId}`);
     if (!(await stat(plan.scratch.work).catch(() => null))?.isDirectory())
       throw new KernelProcessStartError(
         `kernel ${plan.kernelId} has no work directory at ${plan.scratch.work}`,
       );
-    const nonce = randomBytes(6).toString('hex');
-    const { links, impossible } = mountLinks(plan.mounts);
-    for (const { source, target } of impossible)
+    for (const { source, target } of mountLinks(plan.mounts).impossible)
       this.#logger.warn('a folder outside the home directory cannot be shown to a kernel process', {
         kernelId: plan.kernelId,
         source,
         target,
       });
-    const state: ProcessState = {
-      directory: this.#notes.directoryOf(plan.kernelId),
-      work: plan.scratch.work,
-      sockets: join(sockets, nonce),
+    const nonce = randomBytes(6).toString('hex');
+    const state = await this.#stateOf(plan, means, {
+      sockets: join(means.sockets, nonce),
       mark: `process-${plan.kernelId}.${nonce}`,
-      ...(await this.#identityOf(plan)),
-      mounts: links,
-    };
+    });
     const note: Note = {
       version: 1,
       ids: {
@@ -356,36 +318,23 @@ export class ProcessBackend implements KernelBackend {
     await this.#notes.remove(note);
   }
 
-  async #identityOf(plan: KernelPlan): Promise<KernelIdentity> {
-    const { tools, sockets } = this.#require();
-    const needed = [sockets, dirname(plan.scratch.root), dirname(this.#options.runnerPath)];
-    const identity = await identityFor(plan, tools, needed);
-    if (identity.ignored)
-      this.#warnOnce('kernels run with the identity of the agent: only root can give them another');
-    return { uid: identity.uid, gid: identity.gid };
+  async #stateOf(
+    plan: KernelPlan,
+    means: HostMeans,
+    names: Pick<ProcessState, 'sockets' | 'mark'>,
+  ): Promise<ProcessState> {
+    return {
+      directory: this.#notes.directoryOf(plan.kernelId),
+      work: plan.scratch.work,
+      ...names,
+      ...(await means.identityOf(plan)),
+      mounts: mountLinks(plan.mounts).links,
+    };
   }
 
-  async #openCgroups(): Promise<CgroupBase | null> {
-    const { cgroup = 'auto' } = this.#options;
-    if (cgroup === 'off') return null;
-    const { base, why } = await findCgroupBase(cgroup === 'auto' ? null : cgroup.directory);
-    if (base === null)
-      this.#warnOnce(
-        'kernels run without memory limits: give the agent a cgroup of its own (systemd: Delegate=yes, DelegateSubgroup=agent)',
-        { why },
-      );
-    return base;
-  }
-
-  #warnOnce(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
-    if (this.#warned.has(message)) return;
-    this.#warned.add(message);
-    this.#logger.warn(message, fields);
-  }
-
-  #require(): Opened {
-    if (this.#opened === null) throw new ProcessBackendUnavailableError('the process backend is not open');
-    return this.#opened;
+  #require(): HostMeans {
+    if (this.#means === null) throw new ProcessBackendUnavailableError('the process backend is not open');
+    return this.#means;
   }
 }
 
