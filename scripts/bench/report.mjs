@@ -70,7 +70,7 @@ export function medians(rounds) {
   for (const [job, servers] of Object.entries(rounds[0])) {
     table[job] = {};
     for (const [server, figures] of Object.entries(servers))
-      for (const figure of Object.keys(figures)) {
+      for (const figure of Object.keys(figures).filter((name) => name in UNITS)) {
         table[job][figure] ??= {};
         table[job][figure][server] = median(rounds.map((results) => results[job][server][figure]));
       }
@@ -93,5 +93,30 @@ export function printTable(table, rounds, servers) {
       const cells = [TITLES[job], UNITS[figure], ...servers.map((name) => number(values[name])), ...ratios];
       console.log(`| ${cells.join(' | ')} |`);
     }
+  console.log();
+}
+
+/** Where the CPU of a call goes, by thread, and how often garbage was collected; what is below a microsecond is left out. */
+export function printThreads(rounds, servers) {
+  console.log('| | server | thread | CPU, µs/call |');
+  console.log('|---|---|---|--:|');
+  for (const job of Object.keys(rounds[0]))
+    for (const server of servers) {
+      const figures = rounds.map((results) => results[job][server]).filter(({ threadsUs }) => threadsUs);
+      const names = new Set(figures.flatMap(({ threadsUs }) => Object.keys(threadsUs)));
+      for (const name of names) {
+        const us = median(figures.map(({ threadsUs }) => threadsUs[name] ?? 0));
+        if (us >= 1) console.log(`| ${TITLES[job]} | ${server} | ${name} | ${number(us)} |`);
+      }
+    }
+  console.log();
+  if (!servers.includes('full')) return;
+  console.log('| full | calls | full collections | scavenges |');
+  console.log('|---|--:|--:|--:|');
+  for (const job of Object.keys(rounds[0])) {
+    const of = (figure) => median(rounds.map((results) => results[job].full[figure] ?? 0));
+    const cells = [of('calls'), of('fullCollections'), of('scavenges')];
+    if (of('calls') > 0) console.log(`| ${TITLES[job]} | ${cells.join(' | ')} |`);
+  }
   console.log();
 }

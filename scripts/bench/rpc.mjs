@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { generateKeyPair } from '../../dist/callosum/index.js';
 import { Child } from './child.mjs';
-import { GOALS, median, medians, percentile, printTable, ratioOf } from './report.mjs';
+import { GOALS, median, medians, percentile, printTable, printThreads, ratioOf } from './report.mjs';
 
 const HELP = `rpc [OPTIONS]: the RPC path over loopback with CURVE, in alternating rounds against three servers:
   full   (a) Splenium: bounds, codec, binding, validation, routing, metrics; echo by ping
@@ -18,6 +18,7 @@ Each is driven by the same Node generator and by Python's client. CPU is the ser
   --json FILE        writes every figure of every round
   --profile DIR      writes a CPU profile of server a into DIR (node --cpu-prof)
   --node-flag FLAG   starts server a with this flag of node; may be repeated
+  --threads          prints the CPU by thread, too, and the collections of garbage of server a (node --trace-gc)
   --only NAMES       only these jobs, by comma: connect,seq,w64,w256,k1,k64,m1,c10,c100,py-connect,py-seq,py-w64
   --servers NAMES    only these servers, by comma
 `;
@@ -49,6 +50,7 @@ function readOptions() {
       json: { type: 'string' },
       profile: { type: 'string' },
       'node-flag': { type: 'string', multiple: true, default: [] },
+      threads: { type: 'boolean', default: false },
       only: { type: 'string' },
       servers: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -62,7 +64,8 @@ function readOptions() {
     seconds: values.quick ? 0.2 : 1,
     json: values.json,
     profile: values.profile,
-    nodeFlags: values['node-flag'],
+    threads: values.threads,
+    nodeFlags: [...values['node-flag'], ...(values.threads ? ['--trace-gc'] : [])],
     jobs: pick(values.only, Object.keys(JOBS)),
     servers: pick(values.servers, ['full', 'bare', 'python']),
   };
@@ -82,13 +85,21 @@ function startServer(name, { profile, nodeFlags }, python) {
 
 /** One job against one server: figures by name. */
 async function measure(generator, server, job) {
-  const before = server.cpuMs();
+  const before = { cpuMs: server.cpuMs(), threads: server.threadsUs(), collections: server.collections };
   const outcome = await generator.ask(job);
-  const cpuMs = server.cpuMs() - before;
+  const cpuMs = server.cpuMs() - before.cpuMs;
+  const threads = server.threadsUs();
+  const { collections } = server;
   if (outcome.connectMs) return { connectMs: median(outcome.connectMs) };
   return {
     cpuUs: (cpuMs * 1000) / outcome.calls,
     rate: outcome.timedCalls / outcome.seconds,
+    calls: outcome.calls,
+    threadsUs: Object.fromEntries(
+      Object.entries(threads).map(([name, us]) => [name, (us - (before.threads[name] ?? 0)) / outcome.calls]),
+    ),
+    scavenges: collections.scavenges - before.collections.scavenges,
+    fullCollections: collections.full - before.collections.full,
     ...(job.window === 1 && {
       p50Ms: percentile(outcome.latencyMs, 0.5),
       p99Ms: percentile(outcome.latencyMs, 0.99),
@@ -140,6 +151,7 @@ async function main() {
       if (round > 0) rounds.push(results);
     }
     printTable(medians(rounds), rounds, options.servers);
+    if (options.threads) printThreads(rounds, options.servers);
     const complete = options.servers.length === 3;
     for (const goal of complete ? GOALS.filter(({ job }) => options.jobs.includes(job)) : []) {
       const ratio = ratioOf(rounds, goal);

@@ -44,6 +44,7 @@ id = "${agentId}"
 rpc-listen-addr = "127.0.0.1:${rpcPort}"
 rpc-auth-agent-keypair = "${join(directory, 'keys', 'agent.key_secret')}"
 rpc-auth-manager-public-key = "${join(directory, 'keys', 'manager.key')}"
+ipc-base-path = "${join(directory, 'ipc')}"
 metadata-server-bind-host = "127.0.0.1"
 metadata-server-port = ${await freePort()}
 agent-sock-port = ${await freePort()}
