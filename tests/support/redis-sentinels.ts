@@ -26,7 +26,8 @@ export class RedisSentinels {
     this.servers = servers;
   }
 
-  static async start(count = 3): Promise<RedisSentinels> {
+  /** `failoverTimeoutMs`: between two failovers there is twice as long. */
+  static async start(count = 3, { failoverTimeoutMs = 10_000 } = {}): Promise<RedisSentinels> {
     const directory = await mkdtemp(join(tmpdir(), 'splenium-sentinel-'));
     const password = 'of-the-servers';
     const master = await RedisServer.start({ password });
@@ -38,7 +39,7 @@ export class RedisSentinels {
     for (let index = 0; index < count; index += 1) ports.push(await freePort());
     const sentinels = new RedisSentinels(directory, ports, [master, replica]);
     try {
-      for (const port of ports) await sentinels.#startSentinel(port, count);
+      for (const port of ports) await sentinels.#startSentinel(port, count, failoverTimeoutMs);
       await eventually(
         async () => {
           const [first] = await Promise.all(ports.map((port) => sentinels.#ask(port)));
@@ -51,6 +52,44 @@ export class RedisSentinels {
       throw error;
     }
     return sentinels;
+  }
+
+  /** Who the sentinels say is the master. */
+  async master(): Promise<RedisServer> {
+    const [port = 0] = this.ports;
+    const client = this.#client(port);
+    try {
+      const [, master] = (await client.call('SENTINEL', 'get-master-addr-by-name', MASTER)) as unknown[];
+      const server = this.servers.find((one) => one.port === Number(master));
+      if (!server) throw new Error(`no server of these is the master: ${String(master)}`);
+      return server;
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  /** Resolves when the sentinels have made another server the master by themselves. */
+  async whenMasterIsNot(before: RedisServer): Promise<void> {
+    await eventually(
+      async () => {
+        if ((await this.master()) === before) throw new Error('the master is still the same');
+      },
+      { timeoutMs: 60_000, intervalMs: 200 },
+    );
+  }
+
+  /** Resolves when the server follows another one. */
+  async whenReplica(server: RedisServer): Promise<void> {
+    await this.#whenReplica(server.port);
+  }
+
+  /** The sentinels answer nothing any more, until `thaw`; their servers do. */
+  freeze(): void {
+    for (const child of this.#processes) child.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    for (const child of this.#processes) child.kill('SIGCONT');
   }
 
   /** The sentinels make the other server the master; resolves when they say so. */
@@ -101,7 +140,7 @@ export class RedisSentinels {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
-  async #startSentinel(port: number, count: number): Promise<void> {
+  async #startSentinel(port: number, count: number, failoverTimeoutMs: number): Promise<void> {
     const [master] = this.servers;
     const file = join(this.#directory, `${String(port)}.conf`);
     await writeFile(
@@ -115,7 +154,7 @@ export class RedisSentinels {
         `sentinel monitor ${MASTER} 127.0.0.1 ${String(master?.port ?? 0)} ${String(Math.floor(count / 2) + 1)}`,
         `sentinel auth-pass ${MASTER} ${this.password}`,
         `sentinel down-after-milliseconds ${MASTER} 3000`,
-        `sentinel failover-timeout ${MASTER} 10000`,
+        `sentinel failover-timeout ${MASTER} ${String(failoverTimeoutMs)}`,
         '',
       ].join('\n'),
     );

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import { createCodec } from '../../src/codec/index.js';
 import { eventually } from './eventually.js';
+import { argsOf } from './manager/event-fields.js';
 
 interface SeenEvent {
   readonly name: string;
@@ -58,15 +59,25 @@ export class StreamReader {
       .map(({ name }) => name);
   }
 
+  /** Of either line. */
+  #argsOf(name: string, field: (name: string) => Buffer | undefined): readonly unknown[] {
+    const payload = field('payload');
+    if (payload) return argsOf(name, JSON.parse(payload.toString()) as Record<string, unknown>);
+    return this.#codec.unpack(field('args') ?? Buffer.of(0x90)) as unknown[];
+  }
+
   async #read(): Promise<void> {
     const from = this.#last === '-' ? '-' : `(${this.#last}`;
     for (const [id, fields] of await this.#client.xrangeBuffer('events', from, '+')) {
-      const field = (name: string) => fields[fields.findIndex((text) => text.toString() === name) + 1];
+      const field = (name: string) => {
+        const place = fields.findIndex((text, at) => at % 2 === 0 && text.toString() === name);
+        return place < 0 ? undefined : fields[place + 1];
+      };
       this.#last = id.toString();
       this.events.push({
         name: String(field('name')),
         source: String(field('source')),
-        args: this.#codec.unpack(field('args') ?? Buffer.of(0x90)) as unknown[],
+        args: this.#argsOf(String(field('name')), field),
       });
     }
   }
