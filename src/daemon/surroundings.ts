@@ -35,6 +35,8 @@ export function openSurroundings(parts: {
   const [agentId] = agentIds;
   if (agentId === undefined) return { close: () => Promise.resolve() };
   if (config.backend === 'docker') sources.engine = new BackendProbe({ backend, agentId, logger });
+  // Nothing of ours is kept there, but who watches the health of an agent looks for it (spec/release-25.17.1.md).
+  parts.redis?.client('bgtask');
   const volumes = openVolumeRequests({ ...parts, agentIds });
   const discovery = openServiceDiscovery({ ...parts, agentId, clock: systemClock });
   const plugins = new PluginSettings({

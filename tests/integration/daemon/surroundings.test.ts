@@ -243,6 +243,58 @@ const WITHOUT_SAMPLE =
         );
       }, 120_000);
 
+    /** Component -> whether it is healthy, as one of the paths says it. */
+    const componentsOf = async (path: string) => {
+      const answer = await fetch(`${httpUrl}${path}`);
+      const body = (await answer.json()) as {
+        readonly status: string;
+        readonly connectivity: {
+          readonly overall_healthy: boolean;
+          readonly connectivity_checks: readonly {
+            readonly service_group: string;
+            readonly component_id: string;
+            readonly is_healthy: boolean;
+            readonly error_message: string | null;
+          }[];
+        };
+      };
+      const { overall_healthy, connectivity_checks } = body.connectivity;
+      for (const { is_healthy, error_message } of connectivity_checks)
+        expect(is_healthy).toBe(error_message === null);
+      return {
+        http: answer.status,
+        status: body.status,
+        overall_healthy,
+        healthy: Object.fromEntries(
+          connectivity_checks.map((one) => [`${one.service_group} ${one.component_id}`, one.is_healthy]),
+        ),
+      };
+    };
+    const REDIS_COMPONENTS = ['stat', 'stream', 'bgtask', 'container_log'];
+    const redisIs = (healthy: boolean) =>
+      Object.fromEntries(REDIS_COMPONENTS.map((component) => [`redis ${component}`, healthy]));
+
+    test('the health names each component of the original, also while a store is away', async () => {
+      await eventually(async () => {
+        expect(await componentsOf('/readyz')).toMatchObject({
+          ...{ http: 200, status: 'ok', overall_healthy: true },
+          healthy: { 'etcd etcd': true, ...redisIs(true) },
+        });
+      }, WAIT);
+      redis.freeze();
+      await eventually(async () => {
+        const ill = { overall_healthy: false, healthy: { 'etcd etcd': true, ...redisIs(false) } };
+        expect(await componentsOf('/health')).toMatchObject({ http: 200, status: 'degraded', ...ill });
+        expect(await componentsOf('/livez')).toMatchObject({ http: 503, status: 'error', ...ill });
+        expect(await componentsOf('/readyz')).toMatchObject({ http: 503, status: 'error', ...ill });
+      }, WAIT);
+      expect(await client.ping('here')).toBe('here');
+      redis.thaw();
+      await eventually(async () => {
+        expect(await componentsOf('/readyz')).toMatchObject({ http: 200, healthy: redisIs(true) });
+      }, WAIT);
+    }, 180_000);
+
     test('at a clean stop the record goes', async () => {
       expect(await daemon.stop()).toBe(0);
       expect(await reader(0).keys('service_discovery.agent.*')).toEqual([]);
