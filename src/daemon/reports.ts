@@ -2,7 +2,7 @@ import { AbuseReports } from '../agent/abuse-reports.js';
 import type { LockHolders } from '../agent/commit-locks.js';
 import type { HostedAgent } from '../agent/hosted-agent.js';
 import type { DaemonConfig } from '../config/index.js';
-import { systemClock } from '../core/clock.js';
+import { type Clock, systemClock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import type { IdentifiedAgent } from './agents.js';
 import type { AgentRuntime } from '../runtime/agent-runtime.js';
@@ -35,9 +35,11 @@ export function startCommitReports(parts: {
   readonly hosted: Pick<HostedAgent, 'committing'>;
   /** Null: nobody can be told. */
   readonly redis: RedisConnections | null;
+  /** Default: the system's. */
+  readonly clock?: Clock;
   readonly logger: Logger;
 }): RunningReports {
-  const { hosted, redis, logger } = parts;
+  const { hosted, redis, clock = systemClock, logger } = parts;
   if (redis === null) return { stop: () => Promise.resolve() };
   // Opens the connection, so that the first round finds one.
   redis.client('statistics');
@@ -46,7 +48,7 @@ export function startCommitReports(parts: {
     name: 'state of commits',
     intervalMs: COMMIT_INTERVAL_MS,
     round: () => status.ongoing(hosted.committing),
-    clock: systemClock,
+    clock,
     logger,
   });
 }
