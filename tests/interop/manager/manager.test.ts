@@ -142,7 +142,10 @@ function managedSessions({ release, agentIds, farAgentId, leader, engine }: Mana
     ['lists both agents as ALIVE, with slots, address and key', 'agents_alive'],
     ['runs an interactive session: code, console, files, end', 'interactive'],
     ['asks a session for its output, for completions and to stop, and a node for measurements', 'questions'],
-    ['starts a session again, with its files and without its memory', 'restart'],
+    // Since 26 a manager refuses to.
+    ...(release.dialect === '25.17'
+      ? [['starts a session again, with its files and without its memory', 'restart']]
+      : []),
     ['leads a user to an app of a session and to what the user’s code serves', 'services'],
     ['records the success of a batch session', 'batch'],
     ['records the failure of a batch session', 'batch_failure'],
