@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentClient, CreatedKernel } from '../../../src/client/agent-client.js';
 import { TestDaemon } from '../../support/daemon.js';
@@ -136,5 +136,22 @@ test('with steps that fail by chance, nothing stays of kernels that failed, and 
   await eventually(async () => {
     expect(await client(null).listKernels()).toEqual([]);
   });
+  await expectNothingLeft(agents);
+}, 180_000);
+
+test('a daemon that has lost its journal takes its kernels over from their files', async () => {
+  await prepare(QUICK);
+  await daemon.resume();
+  const [first] = AGENTS;
+  const kernel = await client(first ?? '').createKernel(WISH);
+  await Promise.all(clients.splice(0).map((made) => made.close()));
+  await daemon.kill();
+  await rm(join(daemon.stateDirectory, 'agents'), { recursive: true });
+  await daemon.resume();
+  const [found] = await client(null).listKernels();
+  expect(found).toMatchObject({ kernel_id: kernel.kernelId, agent_id: first, state: 'running' });
+  const agents = AGENTS.map(client);
+  expect(await turnOf(agents, 0).call('ping_kernel', { kernel_id: kernel.kernelId })).not.toBeNull();
+  await turnOf(agents, 0).destroyKernel(kernel);
   await expectNothingLeft(agents);
 }, 180_000);
