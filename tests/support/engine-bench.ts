@@ -10,11 +10,8 @@ import type { DockerEngine } from './docker-engine.js';
 import { BUSYBOX_IMAGE } from './docker-images.js';
 import { EngineProxy } from './engine-proxy.js';
 import { bundleEntrypoint } from './entrypoint-bundle.js';
-import { eventually } from './eventually.js';
 import { kernelRequest } from './kernel-requests.js';
-import { kernelRemains, NO_REMAINS } from './kernel-remains.js';
-
-const PATIENT = { timeoutMs: 50_000 };
+import { expectNoRemains } from './kernel-remains.js';
 
 /** With the real runner, for all tests of a file. */
 export async function runnerVolumeOf(engine: DockerEngine): Promise<string> {
@@ -137,9 +134,7 @@ export class EngineBench {
     this.proxy.heal();
     try {
       for (const agent of this.#bench.agents) await agent.reset(NEVER);
-      await eventually(async () => {
-        expect(await kernelRemains(this.#bench)).toEqual(NO_REMAINS);
-      }, PATIENT);
+      await expectNoRemains(this.#bench);
     } finally {
       await this.#bench.stop();
       await this.#bench.remove();

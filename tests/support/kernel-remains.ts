@@ -1,6 +1,10 @@
 import { readdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentBench } from '../integration/agent/agent-bench.js';
+import type { TestDaemon } from './daemon.js';
+import { eventually } from './eventually.js';
+
+const PATIENT = { timeoutMs: 50_000 };
 
 const namesIn = (directory: string): Promise<string[]> => readdir(directory).catch(() => []);
 
@@ -38,3 +42,28 @@ export const NO_REMAINS: Awaited<ReturnType<typeof kernelRemains>> = {
   ports: [],
   defects: [],
 };
+
+/** Waits for ends that nobody waited for. */
+export const expectNoRemains = (bench: AgentBench): Promise<void> =>
+  eventually(async () => {
+    expect(await kernelRemains(bench)).toEqual(NO_REMAINS);
+  }, PATIENT);
+
+/** The same of a daemon that serves: files, mounts, journals, and what its agents find in their books. */
+export async function expectNoRemainsOf(daemon: TestDaemon): Promise<void> {
+  const client = daemon.client();
+  const recordsOf = (id: string) => namesIn(join(daemon.stateDirectory, 'agents', id, 'kernels'));
+  try {
+    await eventually(async () => {
+      const examined = await client.call('examine', {});
+      expect({
+        mounts: await mountsBelow(daemon.directory),
+        scratches: await namesIn(daemon.scratchRoot),
+        records: (await Promise.all(daemon.agentIds.map(recordsOf))).flat(),
+        findings: examined.flatMap(({ findings }) => findings),
+      }).toEqual({ mounts: [], scratches: [], records: [], findings: [] });
+    }, PATIENT);
+  } finally {
+    await client.close();
+  }
+}

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { TestDaemon } from '../../support/daemon.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
+import { expectNoRemainsOf } from '../../support/kernel-remains.js';
 
 /** A local image; the engine knows it without the registry. */
 const IMAGE = `localhost/${BUSYBOX_IMAGE}`;
@@ -15,6 +16,7 @@ await describeWithEngine('a daemon that has lost its journal', (engine) => {
     await engine.importImage(await busyboxRoot(), BUSYBOX_IMAGE);
     daemon = await TestDaemon.start({ agentIds: ['i-one'], engine });
   }, 180_000);
+  afterEach(() => expectNoRemainsOf(daemon), 60_000);
   afterAll(() => daemon.dispose(), 120_000);
 
   // Without its own record the kernel is known by its container and what the original's agent leaves, too.

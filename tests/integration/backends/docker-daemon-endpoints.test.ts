@@ -10,6 +10,7 @@ import { runCommand } from '../../support/command-line.js';
 import { TestDaemon } from '../../support/daemon.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
+import { expectNoRemainsOf } from '../../support/kernel-remains.js';
 
 /** Asks the agent's socket with what the runner's volume has: pid 1 there and back, and the asking process itself. */
 const CLIENT = (containerId: string, hostPid: number): string => `
@@ -38,6 +39,7 @@ await describeWithEngine('a daemon with the docker backend', (engine) => {
     await engine.importImage(await busyboxRoot(), BUSYBOX_IMAGE);
     daemon = await TestDaemon.start({ engine });
   }, 120_000);
+  afterEach(() => expectNoRemainsOf(daemon), 60_000);
   afterAll(() => daemon.dispose(), 60_000);
 
   const portOf = async (key: string): Promise<number> =>

@@ -9,6 +9,7 @@ import { DockerBackendHarness } from '../../support/docker-backend.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
 import { bundleEntrypoint } from '../../support/entrypoint-bundle.js';
+import { expectNoRemains } from '../../support/kernel-remains.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
 import { AgentBench, NEVER } from '../agent/agent-bench.js';
 import { bundleRunner, textOf } from '../runner/runner-process.js';
@@ -40,7 +41,10 @@ await describeWithEngine('the home of a kernel in a container', (engine) => {
       settings: { homeFiles: await readHomeFiles(directory) },
     });
   }, 120_000);
-  afterEach(() => bench.agent.reset(NEVER), 60_000);
+  afterEach(async () => {
+    await bench.agent.reset(NEVER);
+    await expectNoRemains(bench);
+  }, 60_000);
   afterAll(async () => {
     await bench.stop();
     await bench.remove();

@@ -8,6 +8,7 @@ import { NEVER } from '../agent/agent-bench.js';
 import { eventually } from '../../support/eventually.js';
 
 const MIB = 1024n * 1024n;
+const LOG_LIMITS = { chunkBytes: 1024, maxBytes: 4096 };
 const START = 'POST /containers/ID/start';
 /** Two servers in one process, each of which says where it listens. */
 const PAIR = `
@@ -19,6 +20,8 @@ await describeWithEngine('kernels of an agent on a real engine', (engine) => {
   let volume: string;
   let on: EngineBench;
   const listeners: Server[] = [];
+  /** What was kept of containers that have ended. */
+  const logs = new Map<string, readonly Uint8Array[]>();
   beforeAll(async () => {
     const definition = {
       command: ['/opt/splenium/bin/node', '-e', PAIR, '{ports[0]}', '{ports[1]}'],
@@ -28,7 +31,15 @@ await describeWithEngine('kernels of an agent on a real engine', (engine) => {
     volume = await runnerVolumeOf(engine);
   }, 120_000);
   beforeEach(async () => {
-    on = await EngineBench.start(engine, volume);
+    on = await EngineBench.start(engine, volume, {
+      logs: {
+        ...LOG_LIMITS,
+        store: ({ containerId }, chunks) => {
+          logs.set(containerId, chunks);
+          return Promise.resolve('stored');
+        },
+      },
+    });
   });
   afterEach(async () => {
     for (const listener of listeners.splice(0)) listener.close();
@@ -183,6 +194,25 @@ await describeWithEngine('kernels of an agent on a real engine', (engine) => {
     expect(answer.replInPort).not.toBe(replInPort);
     expect(on.agent.isRunning(request.kernelId)).toBe(true);
     await on.destroy(request);
+  }, 120_000);
+
+  test('the end of what a kernel has written is kept in bounded pieces when it ends', async () => {
+    const request = busyboxRequest();
+    await on.create(request);
+    const write = 'seq 1 2000 > /proc/1/fd/1; sleep 600 > /dev/null & wait';
+    const { Id } = await on.inspect(request);
+    const run = await engine.docker.getContainer(Id).exec({ Cmd: ['sh', '-c', write] });
+    await run.start({ Detach: true });
+    await eventually(async () => {
+      expect(await on.agent.logs(request.kernelId)).toMatch(/\n2000\s*$/);
+    });
+    await on.destroy(request);
+    const chunks = logs.get(Id) ?? [];
+    expect(chunks.length).toBeGreaterThan(1);
+    expect(Math.max(...chunks.map(({ length }) => length))).toBeLessThanOrEqual(LOG_LIMITS.chunkBytes);
+    const text = Buffer.concat(chunks).toString();
+    expect(text.length).toBeLessThanOrEqual(LOG_LIMITS.maxBytes);
+    expect(text).toMatch(/\n1999\s+2000\s*$/);
   }, 120_000);
 
   test('a program that takes every port that is tried makes the creation fail, and nothing is left', async () => {

@@ -10,6 +10,7 @@ import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
 import { bundleEntrypoint } from '../../support/entrypoint-bundle.js';
 import { eventually } from '../../support/eventually.js';
+import { expectNoRemains } from '../../support/kernel-remains.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
 import { AgentBench, NEVER } from '../agent/agent-bench.js';
 import { bundleRunner } from '../runner/runner-process.js';
@@ -105,6 +106,7 @@ await describeWithEngine('two agents on one engine', (engine) => {
   afterEach(async () => {
     for (const bench of benches) {
       for (const agent of bench.agents) await agent.reset(NEVER);
+      await expectNoRemains(bench);
       await bench.stop();
       await bench.remove();
     }
