@@ -241,7 +241,7 @@ export class DockerBackend implements KernelBackend {
     const parts = { engine: this.#engine, clock: this.#clock, logger: this.#logger };
     const cache = distroCache === undefined ? {} : { cache: distroCache };
     const probe = new DistroProbe({ ...parts, ...cache });
-    return OriginalRunner.open(originalRunner, { engine: this.#engine, probe });
+    return OriginalRunner.open(originalRunner, { ...parts, probe });
   }
 
   #require(): ContainerMaker {

@@ -4,9 +4,11 @@ import {
   imageDetailsSchema,
   imageSchema,
   listedImagesSchema,
+  transferSchema,
   type ImageDetails,
   type ListedImage,
 } from './engine-schemas.js';
+import { EngineError } from './errors.js';
 import { pathSafe } from './image-names.js';
 import { jsonLines } from './json-lines.js';
 
@@ -85,6 +87,25 @@ export class EngineImages {
         throw engineFailure(`pushing image ${name}:${tag}`, error);
       });
     return jsonLines(stream as AsyncIterable<unknown>);
+  }
+
+  /** What the archive of this machine holds, which the engine unpacks itself. @throws EngineError in the engine's words. */
+  async load(path: string): Promise<void> {
+    const what = `loading the image ${path}`;
+    const answer = await this.#connection.call(
+      what,
+      async (docker) => {
+        const stream: NodeJS.ReadableStream = await docker.loadImage(path, { quiet: true });
+        let failure: string | undefined;
+        for await (const value of jsonLines(stream as AsyncIterable<unknown>)) {
+          const record = transferSchema.parse(value);
+          failure = record.error ?? record.errorDetail?.message ?? failure;
+        }
+        return failure;
+      },
+      { timeoutMs: this.#connection.slowMs },
+    );
+    if (typeof answer === 'string') throw new EngineError(`${what}: ${answer}`);
   }
 
   /** The image as a tar archive. Has no deadline but the signal. */

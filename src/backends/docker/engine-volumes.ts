@@ -16,4 +16,13 @@ export class EngineVolumes {
     );
     return answer !== null;
   }
+
+  /** Also fine for one that is not there. @throws EngineError while a container has it. */
+  async remove(name: string): Promise<void> {
+    await this.#connection.call(
+      `removing volume ${name}`,
+      (docker, abortSignal) => docker.getVolume(name).remove({ abortSignal }),
+      { timeoutMs: this.#connection.slowMs, fine: [404] },
+    );
+  }
 }

@@ -1,9 +1,12 @@
 import { isAbsolute } from 'node:path';
 import { stat } from 'node:fs/promises';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
 import type { KernelPlan } from '../backend.js';
 import type { DistroProbe } from './distro-probe.js';
 import type { Engine } from './engine.js';
 import { RunnerPackageError } from './errors.js';
+import { KrunnerVolumes } from './krunner-volumes.js';
 import { openRunnerPackage, originalMounts, type RunnerPackage } from './runner-package.js';
 import { identityVariables, type RunnerStart } from './runner-start.js';
 
@@ -34,20 +37,24 @@ export class OriginalRunner {
     this.#probe = probe;
   }
 
-  /** @throws RunnerPackageError when the package or a volume is not there. */
+  /** @throws RunnerPackageError when the package is not there, or a volume that it cannot fill. */
   static async open(
     options: OriginalRunnerOptions,
-    parts: { readonly engine: Engine; readonly probe: DistroProbe },
+    parts: {
+      readonly engine: Engine;
+      readonly probe: DistroProbe;
+      readonly clock: Clock;
+      readonly logger: Logger;
+    },
   ): Promise<OriginalRunner> {
-    const runnerPackage = await openRunnerPackage(options.packageDirectory);
+    const runnerPackage = await openRunnerPackage(options.packageDirectory, architectureOf());
+    const ofEngine = new KrunnerVolumes({ ...parts, runnerPackage });
     for (const [distro, volume] of Object.entries(options.volumes)) {
-      const isThere = isAbsolute(volume)
-        ? ((await stat(volume).catch(() => null))?.isDirectory() ?? false)
-        : await parts.engine.volumes.exists(volume);
       // The engine would make an empty one.
-      if (!isThere)
+      if (!isAbsolute(volume)) await ofEngine.provide(distro, volume);
+      else if (!(await stat(volume).catch(() => null))?.isDirectory())
         throw new RunnerPackageError(
-          `there is no volume ${volume} for ${distro}: fill it with the original agent, or correct container.krunner-volumes`,
+          `there is no directory ${volume} for ${distro}: unpack krunner-env.${distro}.${architectureOf()}.tar.xz there, or correct container.krunner-volumes`,
         );
     }
     return new OriginalRunner(options, runnerPackage, parts.probe);

@@ -15,6 +15,16 @@ export interface RunnerPackage {
   readonly helpers: string | null;
   /** Key of a volume -> the Python in it, as far as a package beside it says so. */
   readonly pythonVersions: Readonly<Record<string, string>>;
+  /** Key of a volume -> what packages beside it fill one with, for this machine's architecture. */
+  readonly archives: Readonly<Record<string, KrunnerArchive>>;
+  /** Of the image that unpacks archives; null: absent. */
+  readonly extractorImage: string | null;
+}
+
+export interface KrunnerArchive {
+  readonly path: string;
+  /** A number; part of the volume's name. */
+  readonly version: string;
 }
 
 const HOME = '/opt/kernel';
@@ -22,7 +32,7 @@ const VOLUME_HOME = '/opt/backend.ai';
 const FALLBACK_PYTHON = '3.6';
 
 /** @throws RunnerPackageError when the directory cannot be read. */
-export async function openRunnerPackage(directory: string): Promise<RunnerPackage> {
+export async function openRunnerPackage(directory: string, arch: string): Promise<RunnerPackage> {
   const files = new Set(
     await readdir(directory).catch((error: unknown) => {
       throw new RunnerPackageError(`the runner package ${directory} cannot be read: ${messageOf(error)}`, {
@@ -35,23 +45,36 @@ export async function openRunnerPackage(directory: string): Promise<RunnerPackag
     return (await stat(path).catch(() => null))?.isDirectory() ? path : null;
   };
   const volumes = await beside('krunner');
+  const extractor = `krunner-extractor.img.${arch}.tar.xz`;
   return {
     directory,
     files,
     kernel: await beside('kernel'),
     helpers: await beside('helpers'),
-    pythonVersions: volumes === null ? {} : await readPythonVersions(volumes),
+    ...(volumes === null ? { pythonVersions: {}, archives: {} } : await readVolumePackages(volumes, arch)),
+    extractorImage: files.has(extractor) ? join(directory, extractor) : null,
   };
 }
 
-async function readPythonVersions(root: string): Promise<Readonly<Record<string, string>>> {
-  const versions: Record<string, string> = {};
-  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
-    const [, key] = /^krunner-python\.(.+)\.txt$/.exec(entry.name) ?? [];
-    if (key !== undefined)
-      versions[key] = (await readFile(join(entry.parentPath, entry.name), 'utf8')).trim();
+async function readVolumePackages(
+  root: string,
+  arch: string,
+): Promise<Pick<RunnerPackage, 'pythonVersions' | 'archives'>> {
+  const texts = { python: new Map<string, string>(), version: new Map<string, string>() };
+  const paths = new Map<string, string>();
+  for (const { name, parentPath } of await readdir(root, { recursive: true, withFileTypes: true })) {
+    const path = join(parentPath, name);
+    const [, kind, key = ''] = /^krunner-(python|version)\.(.+)\.txt$/.exec(name) ?? [];
+    if (kind === 'python' || kind === 'version') texts[kind].set(key, (await readFile(path, 'utf8')).trim());
+    const suffix = `.${arch}.tar.xz`;
+    if (name.startsWith('krunner-env.') && name.endsWith(suffix))
+      paths.set(name.slice('krunner-env.'.length, -suffix.length), path);
   }
-  return versions;
+  const archives = [...paths].flatMap(([key, path]) => {
+    const version = texts.version.get(key);
+    return version === undefined ? [] : [[key, { path, version }] as const];
+  });
+  return { pythonVersions: Object.fromEntries(texts.python), archives: Object.fromEntries(archives) };
 }
 
 /** Programs of the package that our own runner can use, too: those that are there (spec/kernel-lifecycle.md 2.11). */

@@ -83,7 +83,7 @@ export async function findSettings(options: DockerBackendOptions): Promise<Conta
   const helpers =
     helperDirectory === undefined
       ? []
-      : helperMounts(await openRunnerPackage(helperDirectory), architectureOf());
+      : helperMounts(await openRunnerPackage(helperDirectory, architectureOf()), architectureOf());
   return {
     runner: { ...runner, helpers },
     ownIdentity: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },

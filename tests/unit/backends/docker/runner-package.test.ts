@@ -32,6 +32,8 @@ const complete: RunnerPackage = {
   files: new Set(MANDATORY),
   kernel: '/pkg/kernel',
   helpers: '/pkg/helpers',
+  archives: {},
+  extractorImage: null,
   pythonVersions: { 'static-gnu': '3.13' },
 };
 const options = { distro: 'ubuntu24.04', arch: 'x86_64', volumes: { 'static-gnu': 'krunner.v9' } };
@@ -95,22 +97,32 @@ test('a package is read from a directory, with what lies beside it', async () =>
   try {
     await mkdir(join(root, 'krunner/static_gnu'), { recursive: true });
     await writeFile(join(root, 'krunner/static_gnu/krunner-python.static-gnu.txt'), '3.13\n');
+    await writeFile(join(root, 'krunner/static_gnu/krunner-version.static-gnu.txt'), '14\n');
+    const archive = join(root, 'krunner/static_gnu/krunner-env.static-gnu.aarch64.tar.xz');
+    await writeFile(archive, '');
+    // Of another machine, and of nobody knows which version.
+    await writeFile(join(root, 'krunner/static_gnu/krunner-env.static-gnu.x86_64.tar.xz'), '');
+    await writeFile(join(root, 'krunner/static_gnu/krunner-env.alpine3.8.aarch64.tar.xz'), '');
     await mkdir(join(root, 'runner'));
     await mkdir(join(root, 'kernel'));
     await writeFile(join(root, 'runner/tmux.aarch64.bin'), '');
-    const found = await openRunnerPackage(join(root, 'runner'));
+    const found = await openRunnerPackage(join(root, 'runner'), 'aarch64');
     expect(found).toEqual({
       directory: join(root, 'runner'),
       files: new Set(['tmux.aarch64.bin']),
       kernel: join(root, 'kernel'),
       helpers: null,
       pythonVersions: { 'static-gnu': '3.13' },
+      archives: { 'static-gnu': { path: archive, version: '14' } },
+      extractorImage: null,
     });
     expect(helperMounts(found, 'aarch64')).toEqual([
       { source: join(root, 'runner/tmux.aarch64.bin'), target: '/opt/kernel/tmux', permission: 'ro' },
     ]);
     expect(helperMounts(found, 'x86_64')).toEqual([]);
-    await expect(openRunnerPackage(join(root, 'none'))).rejects.toMatchObject({ code: 'RUNNER_PACKAGE' });
+    await expect(openRunnerPackage(join(root, 'none'), 'aarch64')).rejects.toMatchObject({
+      code: 'RUNNER_PACKAGE',
+    });
   } finally {
     await rm(root, { recursive: true, force: true });
   }
