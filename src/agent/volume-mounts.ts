@@ -74,8 +74,8 @@ export class VolumeMounts {
   /** A link on the way would lead the mount elsewhere. */
   async #refuseLinks(path: string): Promise<void> {
     const parent = dirname(path);
-    const within = join(await realpath(this.#root), parent.slice(this.#root.length));
-    const isDirect = (await realpath(parent)) === within.replace(/\/$/, '');
+    const expected = join(await realpath(this.#root), parent.slice(this.#root.length)).replace(/\/$/, '');
+    const isDirect = (await realpath(parent)) === expected;
     const link = await lstat(path).then(
       (found) => found.isSymbolicLink(),
       (error: unknown) => {
@@ -115,7 +115,7 @@ function run(command: string, args: readonly string[], timeoutMs: number): Promi
         timeout: timeoutMs,
         killSignal: 'SIGKILL',
         maxBuffer: MAX_OUTPUT_BYTES,
-        env: { LC_ALL: 'C', PATH: TOOLS },
+        env: { LC_ALL: 'C', PATH: TOOL_PATH },
       },
       (error, _stdout, stderr) => {
         if (!error) {
@@ -131,4 +131,4 @@ function run(command: string, args: readonly string[], timeoutMs: number): Promi
   });
 }
 
-const TOOLS = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const TOOL_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

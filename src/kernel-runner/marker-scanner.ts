@@ -26,25 +26,25 @@ export class MarkerScanner {
     const data = this.#held.length > 0 ? Buffer.concat([this.#held, chunk]) : Buffer.from(chunk);
     const output: Uint8Array[] = [];
     const markers: number[] = [];
+    /** Output that is not told yet begins here, and ends before what is held back. */
     let from = 0;
+    let end = data.length;
     let at = data.indexOf(EDGE);
     while (at >= 0) {
-      const candidate = data.subarray(at, at + this.#length);
-      const known = Math.min(candidate.length, this.#head.length);
-      if (candidate.subarray(0, known).equals(this.#head.subarray(0, known))) {
-        if (candidate.length < this.#length) break;
-        const number = Number(candidate.toString('latin1', this.#head.length, this.#length - 1));
-        if (Number.isInteger(number) && candidate[this.#length - 1] === EDGE) {
-          if (at > from) output.push(data.subarray(from, at));
-          markers.push(number);
-          from = at + this.#length;
-          at = data.indexOf(EDGE, from);
-          continue;
-        }
+      const found = this.#markerAt(data, at);
+      if (found === 'unfinished') {
+        end = at;
+        break;
       }
-      at = data.indexOf(EDGE, at + 1);
+      if (found === null) {
+        at = data.indexOf(EDGE, at + 1);
+        continue;
+      }
+      if (at > from) output.push(data.subarray(from, at));
+      markers.push(found);
+      from = at + this.#length;
+      at = data.indexOf(EDGE, from);
     }
-    const end = at >= 0 ? at : data.length;
     if (end > from) output.push(data.subarray(from, end));
     this.#held = Buffer.from(data.subarray(end));
     return { output, markers };
@@ -55,5 +55,15 @@ export class MarkerScanner {
     const rest = this.#held;
     this.#held = Buffer.alloc(0);
     return rest;
+  }
+
+  /** The number of the marker that begins there; null: none does; `unfinished`: the next chunk decides. */
+  #markerAt(data: Buffer, at: number): number | 'unfinished' | null {
+    const candidate = data.subarray(at, at + this.#length);
+    const known = Math.min(candidate.length, this.#head.length);
+    if (!candidate.subarray(0, known).equals(this.#head.subarray(0, known))) return null;
+    if (candidate.length < this.#length) return 'unfinished';
+    const number = Number(candidate.toString('latin1', this.#head.length, this.#length - 1));
+    return Number.isInteger(number) && candidate[this.#length - 1] === EDGE ? number : null;
   }
 }

@@ -26,7 +26,7 @@ export async function watchHealth(
       }
       failures = 0;
     } else {
-      // As observed: the report comes with the probe that finds the number of failures above the limit already.
+      // As the original's runner was seen to do: more than `maxRetries` probes have failed before the one that reports it.
       if (failures > check.maxRetries && healthy !== false) {
         healthy = false;
         report(false);

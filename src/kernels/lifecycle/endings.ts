@@ -21,6 +21,15 @@ interface KernelEndingsParts {
   readonly closing: AbortSignal;
 }
 
+/** How a creation or restart has failed. */
+interface FailedWork {
+  /** For the log. */
+  readonly message: string;
+  /** Of the kernel's end. */
+  readonly reason: string;
+  readonly error: unknown;
+}
+
 /** Ends the kernels of one agent, however many attempts it takes. */
 export class KernelEndings {
   readonly #parts: LifecycleParts;
@@ -77,14 +86,7 @@ export class KernelEndings {
    * Ends what there is of a kernel whose creation or restart has failed; for the job that did it. Returns what its
    * callers are told. An end that fails goes on in the background.
    */
-  async endFailed(
-    progress: CreationProgress,
-    {
-      message,
-      reason,
-      error,
-    }: { readonly message: string; readonly reason: string; readonly error: unknown },
-  ): Promise<unknown> {
+  async endFailed(progress: CreationProgress, { message, reason, error }: FailedWork): Promise<unknown> {
     const { kernel, step, announced } = progress;
     const failure = creationFailure(progress, error);
     // The reason counts only if nobody who broke it off has given another.

@@ -67,7 +67,7 @@ export class ContainerExits {
     });
   }
 
-  /** The report may be older than what runs now. A backend that cannot tell is taken at its word of before. */
+  /** The report may be older than what runs now. When the backend cannot tell, the report is believed. */
   async #isStillRunning(handle: KernelHandle): Promise<boolean> {
     try {
       const { status } = await within(this.#exits.parts.backend.inspect(handle), {
