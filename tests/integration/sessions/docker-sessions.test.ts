@@ -28,10 +28,17 @@ await describeWithEngine('sessions of a small manager on the docker backend', (e
           // The image holds a file and no program at all: the runner needs nothing of it.
           const labels = { 'ai.backend.kernelspec': '1' };
 
+          /** An image that stays: managers look for what was pulled. */
+          const pulledBy = (name: string): string => {
+            const image = `${registry.name}/stable/${name}:1`;
+            engine.testTags.add(image);
+            return image;
+          };
+
           test('pulls first', async () => {
             const { manager } = context();
             const session = manager.open({
-              image: `${registry.name}/stable/first:1`,
+              image: pulledBy('first'),
               digest: await registry.publish('pulled first'),
               autoPull: 'digest',
               labels,
@@ -48,7 +55,7 @@ await describeWithEngine('sessions of a small manager on the docker backend', (e
             const gate = deferred<void>();
             registry.gate = gate.promise;
             const session = manager.open({
-              image: `${registry.name}/stable/second:1`,
+              image: pulledBy('second'),
               digest: await registry.publish('pulled too late'),
               autoPull: 'digest',
               labels,
