@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { hasCode } from '../../core/errors.js';
-import type { ScratchFile } from './scratch.js';
+import type { ScratchFile } from './plan-scratch.js';
 
 /** Names in the runner package -> paths below the kernel's home (spec/kernel-lifecycle.md 2.8). */
 const PACKAGE_FILES = [

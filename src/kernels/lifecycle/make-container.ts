@@ -5,14 +5,8 @@ import { SessionNetworks } from '../networks/session-networks.js';
 import { type GatheredPlan, gatherPlan } from './gather-plan.js';
 import type { KernelAllocation, LifecycleParts } from './parts.js';
 import type { CreationProgress } from './progress.js';
-import {
-  appendContainerId,
-  configFiles,
-  planScratchFiles,
-  prepareScratch,
-  ScratchOwner,
-  writeScratchFiles,
-} from './scratch.js';
+import { configFiles, planScratchFiles } from './plan-scratch.js';
+import { appendContainerId, prepareScratch, ScratchOwner, writeScratchFiles } from './scratch.js';
 import { recordFile } from './scratch-record.js';
 import { replaceablePorts, replacePorts } from './taken-ports.js';
 

@@ -10,7 +10,7 @@ import type { Model } from '../models/definition.js';
 import type { ModelRelease } from '../models/resolve.js';
 import type { SessionNetworks } from '../networks/session-networks.js';
 import type { AttachedDevice, ResourceSpec } from '../requests.js';
-import type { ScratchFile } from './scratch.js';
+import type { ScratchFile } from './plan-scratch.js';
 import type { SocketRelays } from './socket-relays.js';
 import type { StartGate } from './start-gate.js';
 

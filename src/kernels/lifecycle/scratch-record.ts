@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { hasCode } from '../../core/errors.js';
 import type { Kernel, KernelFacts } from '../kernel.js';
 import { decodeRecord, encodeRecord } from '../kernel-record.js';
-import type { ScratchFile } from './scratch.js';
+import type { ScratchFile } from './plan-scratch.js';
 
 /** Beside `config` and `work`, of which alone the kernel sees something. */
 const FILE = 'kernel.json';

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from '../../../../src/core/logger.js';
 import { readHomeFiles } from '../../../../src/kernels/lifecycle/home-files.js';
-import { prepareScratch, type ScratchFile, ScratchOwner } from '../../../../src/kernels/lifecycle/scratch.js';
+import type { ScratchFile } from '../../../../src/kernels/lifecycle/plan-scratch.js';
+import { prepareScratch, ScratchOwner } from '../../../../src/kernels/lifecycle/scratch.js';
 
 /** No text in any encoding. */
 const FONT = Buffer.from([0x00, 0x01, 0x00, 0x00, 0xff, 0xfe, 0x80]);

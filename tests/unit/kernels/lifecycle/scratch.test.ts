@@ -4,10 +4,9 @@ import { join } from 'node:path';
 import { parseAgentId } from '../../../../src/core/ids.js';
 import { silentLogger } from '../../../../src/core/logger.js';
 import { planKernel } from '../../../../src/kernels/lifecycle/plan.js';
+import { configFiles, planScratchFiles } from '../../../../src/kernels/lifecycle/plan-scratch.js';
 import {
   appendContainerId,
-  configFiles,
-  planScratchFiles,
   prepareScratch,
   removeScratch,
   ScratchOwner,
