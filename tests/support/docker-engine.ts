@@ -83,6 +83,13 @@ export class DockerEngine {
     await this.docker.getImage(name).tag({ repo: repo ?? '', tag: tag ?? '' });
   }
 
+  /** Those that were pulled from a registry of a test. */
+  async removeImagesOf(registry: string): Promise<void> {
+    for (const { RepoTags } of await this.docker.listImages())
+      for (const tag of RepoTags ?? [])
+        if (tag.startsWith(`${registry}/`)) await this.docker.getImage(tag).remove({ force: true });
+  }
+
   async pid(): Promise<number> {
     return Number(await readFile(join(this.directory, 'docker.pid'), 'utf8'));
   }

@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto';
-import { readdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildRunnerVolume } from '../../../src/backends/docker/index.js';
 import { deferred } from '../../../src/core/async.js';
@@ -12,6 +11,7 @@ import { DockerRegistry } from '../../support/docker-registry.js';
 import { EngineProxy, type EngineFault } from '../../support/engine-proxy.js';
 import { bundleEntrypoint } from '../../support/entrypoint-bundle.js';
 import { eventually } from '../../support/eventually.js';
+import { kernelRemains, NO_REMAINS } from '../../support/kernel-remains.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
 import { AgentBench, type AgentBenchOptions, NEVER } from '../agent/agent-bench.js';
 import { bundleRunner } from '../runner/runner-process.js';
@@ -67,6 +67,8 @@ await describeWithEngine('nothing is left behind on a real engine', (engine) => 
     proxy.heal();
     await bench.agent.reset(NEVER).catch(() => undefined);
     await close();
+    // What was pulled stays on a node; here the next test pulls it anew.
+    await engine.removeImagesOf(registry.name);
   }, 120_000);
 
   const open = async (
@@ -131,37 +133,17 @@ await describeWithEngine('nothing is left behind on a real engine', (engine) => 
     (await engine.docker.listImages()).flatMap(({ RepoTags }) =>
       (RepoTags ?? []).filter((tag) => tag.startsWith(registry.name)),
     );
-  const namesIn = (directory: string) => readdir(directory).catch(() => []);
 
   /** What is left of kernels, on the engine, on this machine and in the books. */
   const leftovers = async () => {
-    const { docker } = engine;
-    const networks = (await docker.listNetworks()).map(({ Name }) => Name);
-    const directory = await realpath(bench.directory);
-    const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+    const networks = (await engine.docker.listNetworks()).map(({ Name }) => Name);
     return {
       engine: await harness.leftovers(),
       networks: networks.filter((name) => !['bridge', 'host', 'none'].includes(name)),
-      mounts: mounts.split('\n').filter((line) => line.includes(directory)),
-      scratches: await namesIn(join(bench.directory, 'scratches')),
-      records: await namesIn(join(bench.directory, 'state', 'agents', bench.agent.id, 'kernels')),
-      kernels: [...bench.agent.kernels].map(({ id }) => id),
-      allocated: Object.keys(bench.agent.resourceUsage().kernels),
-      ports: bench.pools.flatMap((pool) => [...pool.holders().keys()]),
-      defects: bench.agent.examine(),
+      ...(await kernelRemains(bench)),
     };
   };
-  const NOTHING = {
-    engine: [],
-    networks: [],
-    mounts: [],
-    scratches: [],
-    records: [],
-    kernels: [],
-    allocated: [],
-    ports: [],
-    defects: [],
-  };
+  const NOTHING = { engine: [], networks: [], ...NO_REMAINS };
   const isClean = () =>
     eventually(async () => {
       expect(await leftovers()).toEqual(NOTHING);

@@ -13,6 +13,7 @@ import { describeWithEngine } from '../../support/docker-engine.js';
 import { bundleEntrypoint } from '../../support/entrypoint-bundle.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
 import { eventually } from '../../support/eventually.js';
+import { expectNoRemains } from '../../support/kernel-remains.js';
 import { kernelRequest } from '../../support/kernel-requests.js';
 import { AgentBench, type AgentBenchOptions, NEVER } from '../agent/agent-bench.js';
 import { bundleRunner, textOf } from '../runner/runner-process.js';
@@ -43,6 +44,7 @@ await describeWithEngine('commits of kernels on a real engine', (engine) => {
   }, 120_000);
   afterEach(async () => {
     await bench.agent.reset(NEVER);
+    await expectNoRemains(bench);
     await bench.stop();
     await bench.remove();
     await harness[Symbol.asyncDispose]();

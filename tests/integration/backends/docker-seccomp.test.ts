@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { TestDaemon } from '../../support/daemon.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
+import { expectNoRemainsOf } from '../../support/kernel-remains.js';
 
 /** Everything but the given calls is allowed. */
 const profile = (...forbidden: readonly string[]): string =>
@@ -54,6 +55,7 @@ await describeWithEngine('the seccomp profile of kernels', (engine) => {
     } finally {
       await client.destroyKernel(kernel);
       await client.close();
+      await expectNoRemainsOf(daemon);
     }
   };
 

@@ -6,6 +6,7 @@ import { TestDaemon } from '../../support/daemon.js';
 import { describeWithEngine } from '../../support/docker-engine.js';
 import { BUSYBOX_IMAGE, busyboxRoot } from '../../support/docker-images.js';
 import { contentsOf } from '../../support/engine-contents.js';
+import { expectNoRemainsOf } from '../../support/kernel-remains.js';
 
 const MIB = 1024 * 1024;
 
@@ -15,6 +16,7 @@ await describeWithEngine('splenium kernel create on a node with an engine', (eng
     await engine.importImage(await busyboxRoot(), BUSYBOX_IMAGE);
     daemon = await TestDaemon.start({ engine });
   }, 180_000);
+  afterEach(() => expectNoRemainsOf(daemon), 60_000);
   afterAll(() => daemon.dispose(), 120_000);
 
   const local = (...argv: readonly string[]): Promise<CommandResult> =>

@@ -23,6 +23,7 @@ await describeWithEngine('sessions of a small manager on the docker backend', (e
           beforeAll(async () => {
             registry = await DockerRegistry.start();
           });
+          afterEach(() => eventually(() => engine.removeImagesOf(registry.name)));
           afterAll(() => registry.close());
 
           // The image holds a file and no program at all: the runner needs nothing of it.
