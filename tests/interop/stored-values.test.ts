@@ -8,16 +8,57 @@ import { SmallManager } from '../support/manager/small-manager.js';
 import { Original } from '../support/original.js';
 import { describeRequiring, ORIGINAL_PYTHON, ORIGINAL_PYTHON_26 } from '../support/requirements.js';
 
+type ValueMaps = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
 interface Statistics {
-  readonly kernel: Readonly<
-    Record<string, { readonly current: unknown; readonly unit_hint: unknown }>
-  > | null;
-  readonly agent: { readonly node: object; readonly devices: object } | null;
+  readonly kernel: ValueMaps | null;
+  readonly agent: {
+    readonly node: ValueMaps;
+    readonly devices: Readonly<Record<string, ValueMaps>>;
+  } | null;
+  readonly process: Readonly<Record<string, ValueMaps>> | null;
   readonly containers: number;
   readonly metadata: Readonly<Record<string, { readonly slot_name: string; readonly display_unit: string }>>;
   readonly commit: readonly (string | null)[];
   readonly abuse: string | null;
   readonly process_keys: readonly string[] | null;
+}
+
+/** Metric -> unit and further keys of its value map (spec/events-and-stores.md 5.3 to 5.5). */
+const KERNEL_METRICS = {
+  cpu_util: ['percent', 'stats.avg', 'stats.max'],
+  cpu_used: ['msec'],
+  mem: ['bytes', 'stats.max'],
+  io_read: ['bytes', 'stats.rate'],
+  io_write: ['bytes', 'stats.rate'],
+  net_rx: ['bps'],
+  net_tx: ['bps'],
+  io_scratch_size: ['bytes', 'stats.max'],
+} as const;
+const NODE_METRICS = {
+  cpu_util: ['msec'],
+  mem: ['bytes', 'stats.max'],
+  disk: ['bytes'],
+  net_rx: ['bps'],
+  net_tx: ['bps'],
+} as const;
+const { cpu_util, cpu_used, mem, io_read, io_write } = KERNEL_METRICS;
+const PROCESS_METRICS = { cpu_util, cpu_used, mem, io_read, io_write };
+const NUMBER = /^\d+(\.\d{1,3})?$/;
+
+/** As the original has decoded them: exactly these metrics, each with its unit and keys, all numbers as text. */
+function expectMetrics(
+  found: ValueMaps | null | undefined,
+  expected: Readonly<Record<string, readonly string[]>>,
+): void {
+  expect(Object.keys(found ?? {}).sort()).toEqual(Object.keys(expected).sort());
+  for (const [name, [unit, ...statistics]] of Object.entries(expected)) {
+    const { unit_hint: hint, capacity, ...numbers } = found?.[name] ?? {};
+    expect([name, hint]).toEqual([name, unit]);
+    expect([name, ...Object.keys(numbers).sort()]).toEqual([name, 'current', 'pct', ...statistics]);
+    if (capacity !== null) expect(capacity).toMatch(NUMBER);
+    for (const number of Object.values(numbers)) expect(number).toMatch(NUMBER);
+  }
 }
 
 describe.each([
@@ -62,16 +103,14 @@ describe.each([
         })) as Statistics;
       await eventually(
         async () => {
-          const { kernel, agent, containers, metadata, process_keys: processKeys } = await read();
-          expect(Object.keys(kernel ?? {})).toEqual(expect.arrayContaining(['cpu_util', 'cpu_used', 'mem']));
-          expect(kernel?.['mem']).toMatchObject({
-            current: expect.stringMatching(/^\d+/) as unknown,
-            unit_hint: 'bytes',
-          });
-          expect(agent).toMatchObject({
-            node: expect.anything() as unknown,
-            devices: expect.anything() as unknown,
-          });
+          const { kernel, agent, process, containers, metadata, process_keys: processKeys } = await read();
+          expectMetrics(kernel, KERNEL_METRICS);
+          expectMetrics(agent?.node, NODE_METRICS);
+          expect(Object.keys(agent?.devices ?? {}).sort()).toEqual(Object.keys(NODE_METRICS).sort());
+          expectMetrics({ mem: agent?.devices['mem']?.['root'] ?? {} }, { mem: NODE_METRICS.mem });
+          expectMetrics({ cpu_util: agent?.devices['cpu_util']?.['0'] ?? {} }, { cpu_util: ['msec'] });
+          expectMetrics({ net_rx: agent?.devices['net_rx']?.['node'] ?? {} }, { net_rx: ['bps'] });
+          for (const values of Object.values(process ?? {})) expectMetrics(values, PROCESS_METRICS);
           expect(containers).toBe(1);
           expect(metadata['cpu']).toMatchObject({ slot_name: 'cpu' });
           expect(new Set(processKeys)).toEqual(new Set(['int']));

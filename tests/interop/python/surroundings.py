@@ -99,6 +99,7 @@ async def statistics(port, agent_id, kernel_id, container_id):
             "metadata": {key: json.loads(value) for key, value in (await client.get_computer_metadata()).items()},
             "commit": [status and status.decode() for status in await client.get_kernel_commit_statuses([kernel_id])],
             "abuse": await client.get_abuse_report(kernel_id),
+            "process": processes and {str(pid): values for pid, values in msgpack.unpackb(processes).items()},
             "process_keys": processes and [type(key).__name__ for key in msgpack.unpackb(processes)],
         }
     finally:
