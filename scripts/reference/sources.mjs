@@ -39,13 +39,17 @@ export function docOf(node) {
     .trim();
 }
 
-/** The value of a literal: text, number, list or object of them; undefined for anything else. */
+/** The value of a literal: text, number, list or object of them, or a constant of the same file; undefined for anything else. */
 export function literal(node) {
   if (node === undefined) return undefined;
   if (ts.isStringLiteralLike(node)) return node.text;
   if (ts.isNumericLiteral(node)) return Number(node.text);
   if (ts.isAsExpression(node) || ts.isSatisfiesExpression(node)) return literal(node.expression);
-  if (ts.isArrayLiteralExpression(node)) return node.elements.map(literal);
+  if (ts.isIdentifier(node)) return literal(constantOf(node));
+  if (ts.isArrayLiteralExpression(node))
+    return node.elements.flatMap((element) =>
+      ts.isSpreadElement(element) ? (literal(element.expression) ?? []) : [literal(element)],
+    );
   if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken) {
     const [left, right] = [literal(node.left), literal(node.right)];
     return left === undefined || right === undefined ? undefined : left + right;
@@ -53,9 +57,22 @@ export function literal(node) {
   if (!ts.isObjectLiteralExpression(node)) return undefined;
   return Object.fromEntries(
     node.properties
-      .filter(ts.isPropertyAssignment)
-      .map(({ name, initializer }) => [nameOf(name), literal(initializer)]),
+      .filter((property) => ts.isPropertyAssignment(property) || ts.isShorthandPropertyAssignment(property))
+      .map((property) => [nameOf(property.name), literal(property.initializer ?? property.name)]),
   );
+}
+
+/** What the constant of this name is set to, in the file of the node. */
+function constantOf(identifier) {
+  for (const node of nodesOf(identifier.getSourceFile()))
+    if (
+      ts.isVariableDeclaration(node) &&
+      node.name.getText() === identifier.text &&
+      ts.isVariableDeclarationList(node.parent) &&
+      node.parent.flags & ts.NodeFlags.Const
+    )
+      return node.initializer;
+  return undefined;
 }
 
 export const nameOf = (name) => (ts.isStringLiteralLike(name) ? name.text : name.getText());
