@@ -47,8 +47,14 @@ function invalidId(id: string): string | null {
 }
 
 const privileges: Check = {
-  needs: ['container.stats-type', 'container.scratch-type', 'container.sandbox-type'],
-  *run({ agents, host }) {
+  needs: [
+    'container.stats-type',
+    'container.scratch-type',
+    'container.sandbox-type',
+    'container.krunner-volumes',
+  ],
+  *run({ agents, host, shared }) {
+    const hasOriginalRunner = Object.keys(shared.get('container.krunner-volumes') ?? {}).length > 0;
     for (const values of agents) {
       if (values.get('container.stats-type') === 'cgroup' && host.uid !== 0)
         yield {
@@ -60,12 +66,18 @@ const privileges: Check = {
           ...values.place('container.scratch-type'),
           message: 'Cannot use hostfile scratch type unless the agent runs as root.',
         };
+      if (values.get('container.sandbox-type') !== 'jail') continue;
       // Accepted, it would confine nothing while kernels are told that it does.
-      if (values.get('container.sandbox-type') === 'jail')
+      if (!hasOriginalRunner)
         yield {
           ...values.place('container.sandbox-type'),
           message:
-            'the jail sandbox is not supported by this agent: use "docker", and splenium.docker.hardening and seccomp-profile to confine kernels further',
+            'the jail sandbox is not supported by this agent with its own runner: name container.krunner-volumes for the original’s, or use "docker", and splenium.docker.hardening and seccomp-profile to confine kernels further',
+        };
+      else if (host.arch !== 'x86_64')
+        yield {
+          ...values.place('container.sandbox-type'),
+          message: `Jail sandbox is not supported on architecture ${host.arch}`,
         };
     }
   },

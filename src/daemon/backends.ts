@@ -7,6 +7,7 @@ import { ProcessBackend } from '../backends/process/index.js';
 import { ConfigError, type DaemonConfig, type DummyConfig } from '../config/index.js';
 import { systemClock } from '../core/clock.js';
 import { InvariantError } from '../core/errors.js';
+import type { AgentId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import type { Questions } from '../core/questions.js';
 import { agentSocketsOf } from './local.js';
@@ -116,9 +117,22 @@ function runnerChoice(config: DaemonConfig) {
   return Object.keys(volumes).length === 0
     ? { helperDirectory: directory }
     : {
-        originalRunner: { packageDirectory: directory, volumes, isDebug: config.debug.kernelRunner },
+        originalRunner: {
+          packageDirectory: directory,
+          volumes,
+          isDebug: config.debug.kernelRunner,
+          jailOf: jailOf(config),
+        },
       };
 }
+
+/** A single agent may get its id only when it starts; several have one each. */
+const jailOf =
+  ({ agents }: DaemonConfig) =>
+  (agentId: AgentId) => {
+    const agent = agents.length === 1 ? agents[0] : agents.find(({ id }) => id === agentId);
+    return agent?.sandboxType === 'jail' ? agent.jailArgs : null;
+  };
 
 /** The operator's profile; else that of the runner package, as with the original (spec/kernel-lifecycle.md 2.16); else the engine's. */
 function seccompChoice({ docker }: DaemonConfig) {

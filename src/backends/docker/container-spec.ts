@@ -99,10 +99,13 @@ export function containerSpecOf(
     HostConfig: hostConfigOf(plan, settings, found),
   };
   const ofNetwork = plan.network?.mode === 'options' ? [plan.network.containerOptions] : [];
-  return [...ofNetwork, { HostConfig: plan.deviceArguments }, ...settings.overrides].reduce<ContainerSpec>(
-    (merged, extra) => mergeOptions(merged, extra),
-    spec,
-  );
+  const ofRunner = start.hostConfig === undefined ? [] : [{ HostConfig: start.hostConfig }];
+  return [
+    ...ofNetwork,
+    ...ofRunner,
+    { HostConfig: plan.deviceArguments },
+    ...settings.overrides,
+  ].reduce<ContainerSpec>((merged, extra) => mergeOptions(merged, extra), spec);
 }
 
 /** What the engine gives the container of the machine: limits, mounts, ports, privileges; devices excepted. Pure. */

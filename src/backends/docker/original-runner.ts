@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { stat } from 'node:fs/promises';
 import type { Clock } from '../../core/clock.js';
+import type { AgentId } from '../../core/ids.js';
 import type { Logger } from '../../core/logger.js';
 import type { KernelPlan } from '../backend.js';
 import type { DistroProbe } from './distro-probe.js';
@@ -11,6 +12,12 @@ import { openRunnerPackage, originalMounts, type RunnerPackage } from './runner-
 import { identityVariables, type RunnerStart } from './runner-start.js';
 
 const PYTHON = '/opt/backend.ai/bin/python';
+const JAIL = '/opt/kernel/jail';
+/** It traces what it confines, and has rules of its own for system calls (spec/kernel-lifecycle.md 2.16). */
+const JAIL_OPTIONS = {
+  CapAdd: ['SYS_PTRACE'],
+  SecurityOpt: ['seccomp=unconfined', 'apparmor=unconfined'],
+};
 const HOOK = '/opt/kernel/libbaihook.so';
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
@@ -23,6 +30,8 @@ export interface OriginalRunnerOptions {
   readonly volumes: Readonly<Record<string, string>>;
   /** The runner tells more in the container's log. Default: no. */
   readonly isDebug?: boolean;
+  /** Further arguments of the package's jail for kernels of an agent; null: they are not jailed. Default: none is. */
+  readonly jailOf?: (agentId: AgentId) => readonly string[] | null;
 }
 
 /** Kernels with the original's own runner: an operator's choice for images that rely on it. */
@@ -63,12 +72,11 @@ export class OriginalRunner {
   /** @throws as `originalMounts` and `DistroProbe.distroOf`; the image must be here. */
   async startOf(plan: KernelPlan, image: string): Promise<RunnerStart> {
     const distro = await this.#probe.distroOf(image);
-    const { volumes, isDebug = false } = this.#options;
-    return originalStart(
-      plan,
-      originalMounts(this.#package, { distro, arch: architectureOf(), volumes }),
-      isDebug,
-    );
+    const { volumes, isDebug = false, jailOf } = this.#options;
+    const jailArgs = jailOf?.(plan.agentId) ?? null;
+    const isJailed = jailArgs !== null;
+    const mounts = originalMounts(this.#package, { distro, arch: architectureOf(), volumes, isJailed });
+    return originalStart(plan, mounts, { isDebug, jailArgs });
   }
 }
 
@@ -76,12 +84,20 @@ export class OriginalRunner {
 export function originalStart(
   plan: KernelPlan,
   mounts: RunnerStart['mounts'],
-  isDebug: boolean,
+  {
+    isDebug,
+    jailArgs = null,
+  }: {
+    readonly isDebug: boolean;
+    /** Null: no jail. */
+    readonly jailArgs?: readonly string[] | null;
+  },
 ): RunnerStart {
   const preloaded = (plan.environment['LD_PRELOAD'] ?? '').split(':').filter((path) => path !== '');
   return {
     entrypoint: ['/opt/kernel/entrypoint.sh'],
     command: [
+      ...(jailArgs === null ? [] : [JAIL, ...jailArgs, '--']),
       ...[PYTHON, '-s', '-m', 'ai.backend.kernel'],
       ...(isDebug ? ['--debug'] : []),
       plan.runtimeType,
@@ -94,5 +110,6 @@ export function originalStart(
       LD_PRELOAD: [HOOK, ...preloaded.filter((path) => path !== HOOK)].join(':'),
     },
     mounts,
+    ...(jailArgs === null ? {} : { hostConfig: JAIL_OPTIONS }),
   };
 }

@@ -106,10 +106,12 @@ export function originalMounts(
     readonly arch: string;
     /** Key -> name of a volume, or a directory of this machine. */
     readonly volumes: Readonly<Record<string, string>>;
+    /** Default: no. */
+    readonly isJailed?: boolean;
   },
 ): readonly PlannedMount[] {
   const { directory, files, kernel, helpers, pythonVersions } = runnerPackage;
-  const { distro, arch, volumes } = options;
+  const { distro, arch, volumes, isJailed = false } = options;
   const missing: string[] = [];
   const mounts: PlannedMount[] = [];
   const add = (source: string, target: string) => mounts.push({ source, target, permission: 'ro' });
@@ -121,9 +123,13 @@ export function originalMounts(
     file(name, target, true);
   };
   file(`su-exec.${arch}.bin`, `${HOME}/su-exec`);
-  const hooks = hookDistros(files, arch);
-  if (hooks.length === 0) missing.push(`libbaihook.*.${arch}.so`);
-  else file(`libbaihook.${matchDistro(hooks, distro)}.${arch}.so`, `${HOME}/libbaihook.so`);
+  const matched = (name: string, suffix: string, target: string) => {
+    const distros = distrosOf(files, `${name}.`, `.${arch}.${suffix}`);
+    if (distros.length === 0) missing.push(`${name}.*.${arch}.${suffix}`);
+    else file(`${name}.${matchDistro(distros, distro)}.${arch}.${suffix}`, target);
+  };
+  matched('libbaihook', 'so', `${HOME}/libbaihook.so`);
+  if (isJailed) matched('jail', 'bin', `${HOME}/jail`);
   file(`dropbearmulti.${arch}.bin`, `${HOME}/dropbearmulti`);
   file(`sftp-server.${arch}.bin`, `${HOME}/sftp-server`);
   file(`tmux.${arch}.bin`, `${HOME}/tmux`);
@@ -160,12 +166,11 @@ export function originalMounts(
   return mounts;
 }
 
-/** Distributions that there is a hook library for; others than those with a version are no such files. */
-function hookDistros(files: ReadonlySet<string>, arch: string): readonly string[] {
-  const suffix = `.${arch}.so`;
+/** Distributions that the package has such a file for; names without a version are no such files. */
+function distrosOf(files: ReadonlySet<string>, prefix: string, suffix: string): readonly string[] {
   return [...files].flatMap((name) => {
-    if (!name.startsWith('libbaihook.') || !name.endsWith(suffix)) return [];
-    const distro = name.slice('libbaihook.'.length, -suffix.length);
+    if (!name.startsWith(prefix) || !name.endsWith(suffix)) return [];
+    const distro = name.slice(prefix.length, -suffix.length);
     return /^[a-z]+\d+(\.\d+)*$/.test(distro) ? [distro] : [];
   });
 }

@@ -25,6 +25,8 @@ export interface RunnerStart {
   /** Beyond the plan's. */
   readonly environment: Readonly<Record<string, string>>;
   readonly mounts: readonly PlannedMount[];
+  /** What it needs of the engine besides, in its words. Absent: nothing. */
+  readonly hostConfig?: Readonly<Record<string, unknown>>;
 }
 
 /** A runner volume of ours, and programs for its services. */

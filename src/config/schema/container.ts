@@ -49,7 +49,7 @@ export const container = table('How kernels are contained.', {
     perAgent,
   ),
   'sandbox-type': key(
-    'What confines kernels; the jail of the original is refused',
+    'What confines kernels; the jail needs the runner of the original',
     oneOf('docker', 'jail'),
     'docker',
     {

@@ -14,6 +14,18 @@ test('volumes and package together choose the original’s runner', () =>
     });
   }));
 
+const JAIL = '[splenium.docker]\nrunner-package = "/p"\n[container]\nsandbox-type = "jail"\n';
+const JAIL_VOLUMES = 'krunner-volumes = { static-gnu = "v" }\n';
+
+test('the jail is a choice where the original’s runner is one, on the machines that it is made for', async () => {
+  expect(await problemsOf(`${MINIMAL}${JAIL}${JAIL_VOLUMES}`)).toEqual([]);
+  expect((await problemsOf(`${MINIMAL}${JAIL}`)).join('\n')).toContain(
+    'not supported by this agent with its own',
+  );
+  const arm = await problemsOf(`${MINIMAL}${JAIL}${JAIL_VOLUMES}`, { host: { arch: 'aarch64' } });
+  expect(arm.join('\n')).toContain('Jail sandbox is not supported on architecture aarch64');
+});
+
 test.each([
   ['', 'needs splenium.docker.runner-package'],
   [

@@ -135,7 +135,7 @@ test("the original's command, with its hook before those of devices", () => {
     environment: { LD_PRELOAD: '/opt/hook.so' },
     identity: { uid: 7, gid: 8, supplementaryGids: [] },
   } as unknown as KernelPlan;
-  expect(originalStart(plan, [], true)).toEqual({
+  expect(originalStart(plan, [], { isDebug: true })).toEqual({
     entrypoint: ['/opt/kernel/entrypoint.sh'],
     command: [
       ...['/opt/backend.ai/bin/python', '-s', '-m', 'ai.backend.kernel', '--debug'],
@@ -151,7 +151,33 @@ test("the original's command, with its hook before those of devices", () => {
     mounts: [],
   });
   const app = { ...plan, runtimeType: 'app', runtimePath: null, environment: {} };
-  const { command, environment } = originalStart(app, [], false);
+  const { command, environment } = originalStart(app, [], { isDebug: false });
   expect(command.slice(3)).toEqual(['ai.backend.kernel', 'app']);
   expect(environment['LD_PRELOAD']).toBe('/opt/kernel/libbaihook.so');
+});
+
+test('in a jail the command begins with it, and the container may be traced', () => {
+  const plan = {
+    runtimeType: 'app',
+    runtimePath: null,
+    environment: {},
+    identity: { uid: 7, gid: 8, supplementaryGids: [] },
+  } as unknown as KernelPlan;
+  const start = originalStart(plan, [], { isDebug: false, jailArgs: ['-v'] });
+  expect(start.command.slice(0, 4)).toEqual(['/opt/kernel/jail', '-v', '--', '/opt/backend.ai/bin/python']);
+  expect(start.hostConfig).toEqual({
+    CapAdd: ['SYS_PTRACE'],
+    SecurityOpt: ['seccomp=unconfined', 'apparmor=unconfined'],
+  });
+});
+
+test('the jail of the distribution is mounted where kernels are jailed, and is missing where there is none', () => {
+  const jailed = { ...options, isJailed: true };
+  const files = new Set([...MANDATORY, 'jail.ubuntu20.04.x86_64.bin', 'jail.ubuntu22.04.x86_64.bin']);
+  const withJails = { ...complete, files };
+  expect(targets(originalMounts(withJails, jailed))['/opt/kernel/jail']).toBe(
+    '/pkg/runner/jail.ubuntu22.04.x86_64.bin',
+  );
+  expect(targets(originalMounts(withJails, options))).not.toHaveProperty('/opt/kernel/jail');
+  expect(() => originalMounts(complete, jailed)).toThrow('lacks jail.*.x86_64.bin');
 });
