@@ -116,7 +116,15 @@ export class AgentStaff {
       logger,
     });
     this.portAudit = new PortAudit({ ports, registry, logger });
-    this.commits = new KernelCommits({ agentId, settings: parts.commits, registry, backend, tasks, logger });
+    this.commits = new KernelCommits({
+      agentId,
+      settings: parts.commits,
+      registry,
+      backend,
+      tasks,
+      clock,
+      logger,
+    });
     const { pullTimeoutMs } = settings;
     this.pulls = new ImagePulls({ agentId, images, tasks, events, clock, pullTimeoutMs });
     this.pushes = new ImagePushes({ images, tasks, clock, pushTimeoutMs: parts.pushTimeoutMs ?? null });
@@ -133,6 +141,7 @@ export class AgentStaff {
   /** Kernels go on running. */
   async close(): Promise<void> {
     await this.batchJobs.close();
+    this.commits.close();
     await this.#tasks.close();
     await this.lifecycle.close();
     this.#stopHearingOom?.();

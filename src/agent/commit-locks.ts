@@ -3,7 +3,7 @@ import { link, readdir, readFile, rm, unlink, writeFile } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../core/errors.js';
-import type { AgentId, KernelId } from '../core/ids.js';
+import { type AgentId, type KernelId, parseKernelId } from '../core/ids.js';
 import type { Logger } from '../core/logger.js';
 import { LOCK_DIRECTORY, partialOf } from './commit-places.js';
 
@@ -35,7 +35,7 @@ export interface CommitLock {
 
 const ownerSchema = z.object({
   agentId: z.string(),
-  kernelId: z.string(),
+  kernelId: z.string().transform(parseKernelId),
   pid: z.int().positive(),
   start: z.string().nullable(),
 });
@@ -88,14 +88,19 @@ export class CommitLocks {
     }
   }
 
-  /** Removes what an earlier run of this agent left, unfinished files included. Never rejects. */
-  async purge(): Promise<void> {
+  /** Removes what an earlier run of this agent left, unfinished files included, and tells of which kernels. Never rejects. */
+  async purge(): Promise<ReadonlySet<KernelId>> {
     const { root, logger } = this.#parts;
+    const kernels = new Set<KernelId>();
     try {
-      for (const file of await lockFilesBelow(root, MAX_DEPTH)) await this.#purgeOne(file);
+      for (const file of await lockFilesBelow(root, MAX_DEPTH)) {
+        const kernelId = await this.#purgeOne(file);
+        if (kernelId !== null) kernels.add(kernelId);
+      }
     } catch (error) {
       logger.warn('cannot look for locks of an earlier run', { root, error: messageOf(error) });
     }
+    return kernels;
   }
 
   async #create(file: string, kernelId: KernelId): Promise<string | null> {
@@ -131,19 +136,22 @@ export class CommitLocks {
     }
   }
 
-  async #purgeOne(file: string): Promise<void> {
+  /** The kernel of a lock that was left behind. */
+  async #purgeOne(file: string): Promise<KernelId | null> {
     const { agentId, holders, logger } = this.#parts;
     try {
       const content = await readIfPresent(file);
       const owner = content === null ? null : parseOwner(content);
       // What another agent has left is its own business: its machine may be another one.
-      if (owner?.agentId !== agentId || (await holders.isAlive(owner))) return;
+      if (owner?.agentId !== agentId || (await holders.isAlive(owner))) return null;
       const directory = dirname(dirname(file));
-      await rm(partialOf(directory, basename(owner.kernelId)), { force: true });
+      await rm(partialOf(directory, owner.kernelId), { force: true });
       await unlink(file);
       logger.warn('removed the lock of a commit that an earlier run did not finish', { file });
+      return owner.kernelId;
     } catch (error) {
       logger.warn('cannot remove a lock of an earlier run', { file, error: messageOf(error) });
+      return null;
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { within } from '../core/async.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { isPassingImage } from './passing-images.js';
 
 interface InstalledImagesParts {
   readonly images: Pick<BackendImages, 'list'>;
@@ -73,7 +74,8 @@ export class InstalledImages {
     const { images, logger } = this.#parts;
     try {
       const { signal } = this.#stop;
-      const found = await within(images.list(), { signal, what: 'listing images' });
+      const listed = await within(images.list(), { signal, what: 'listing images' });
+      const found = listed.filter(({ canonical }) => !isPassingImage(canonical));
       const removed = vanished(this.#current ?? [], found);
       this.#current = found;
       if (this.#isFailing) logger.info('the image scan works again');

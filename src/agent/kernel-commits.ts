@@ -2,7 +2,8 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { CommittedImage, KernelBackend } from '../backends/backend.js';
 import { within } from '../core/async.js';
-import { messageOf, NotImplementedError, RuntimeError } from '../core/errors.js';
+import type { Clock } from '../core/clock.js';
+import { NotImplementedError, RuntimeError } from '../core/errors.js';
 import type { AgentId, KernelId } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import type { Logger } from '../core/logger.js';
@@ -13,6 +14,7 @@ import type { BackgroundTasks, ReportProgress } from './background-tasks.js';
 import { CommitLocks, type LockHolders } from './commit-locks.js';
 import { type CommitPlaces, commitPlaces, refuseLinksOutside } from './commit-places.js';
 import { writeCompressed } from './image-file.js';
+import { PassingImages } from './passing-images.js';
 
 export interface CommitSettings {
   /** Where the files and locks are: `agent.image-commit-path`. Null where there are no images. */
@@ -31,6 +33,7 @@ interface KernelCommitParts {
   readonly registry: KernelRegistry;
   readonly backend: Pick<KernelBackend, 'commit' | 'images'>;
   readonly tasks: BackgroundTasks;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -41,10 +44,12 @@ export class KernelCommits {
   readonly #disk: { readonly root: string; readonly locks: CommitLocks } | null;
   /** The engine lets the processes go on when the first of two commits is done, so they come one after another. */
   readonly #turns = new KeyedQueue<KernelId>();
+  readonly #passing: PassingImages;
 
   constructor(parts: KernelCommitParts) {
     this.#parts = parts;
-    const { agentId, settings, logger } = parts;
+    const { agentId, settings, backend, clock, logger } = parts;
+    this.#passing = new PassingImages({ images: backend.images, clock, logger });
     const { root, holders } = settings;
     this.#disk = root === null ? null : { root, locks: new CommitLocks({ agentId, root, holders, logger }) };
   }
@@ -56,7 +61,12 @@ export class KernelCommits {
 
   /** Removes what an earlier run left unfinished. */
   async recover(): Promise<void> {
-    await this.#disk?.locks.purge();
+    for (const kernelId of (await this.#disk?.locks.purge()) ?? []) this.#passing.discard(kernelId);
+  }
+
+  /** Commits under way end with their tasks. */
+  close(): void {
+    this.#passing.close();
   }
 
   /**
@@ -119,8 +129,7 @@ export class KernelCommits {
     const { target, partial } = places;
     const steps = target === null ? 1 : 2;
     await report(0, steps, 'Making an image of the container');
-    // An image on its way to a file gets no name: managers give that of the kernel's own image, which would be lost.
-    const name = target === null ? canonical : null;
+    const name = target === null ? canonical : this.#passing.nameOf(kernel.id);
     const imageId = await this.#makeImage(kernel, { canonical: name, labels: extraLabels }, signal);
     if (target !== null) {
       const { images } = this.#parts.backend;
@@ -128,7 +137,7 @@ export class KernelCommits {
         await report(1, steps, 'Writing the image to a file');
         await writeCompressed(await images.export(imageId, signal), { partial, target }, signal);
       } finally {
-        await this.#removeImage(imageId);
+        await this.#passing.remove(imageId);
       }
     }
     await report(steps, steps, 'Committed');
@@ -163,14 +172,6 @@ export class KernelCommits {
       // After a time limit, this tells the backend that nobody wants the image any more.
       stop.abort();
     }
-  }
-
-  /** The file is what was asked for: an image too many is trouble for the operator only. */
-  async #removeImage(imageId: string): Promise<void> {
-    const { backend, logger } = this.#parts;
-    await backend.images.remove(imageId, { force: false, isPruningParents: true }).catch((error: unknown) => {
-      logger.error('the image of a commit to a file is not removed', { imageId, error: messageOf(error) });
-    });
   }
 }
 

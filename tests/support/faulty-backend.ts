@@ -144,8 +144,9 @@ export class FaultyBackend implements KernelBackend {
   endpointsOf: (handle: KernelHandle) => RunnerEndpoints = nowhere;
   readonly #containers: Map<string, Container>;
   readonly #listeners = new Set<(exit: KernelExit) => void>();
-  /** Canonical names of images that are on the machine. */
+  /** Canonical names of images that are on the machine; the ids of those without one. */
   readonly localImages: Set<string>;
+  readonly #committed = new Map<string, string>();
 
   constructor(
     faults = new Faults(),
@@ -217,7 +218,8 @@ export class FaultyBackend implements KernelBackend {
     },
     remove: async (name) => {
       await this.faults.pass('images.remove');
-      if (!this.localImages.delete(name)) throw new Error(`no such image: ${name}`);
+      if (!this.localImages.delete(this.#committed.get(name) ?? name))
+        throw new Error(`no such image: ${name}`);
     },
     export: async (_, signal) => {
       await this.faults.pass('images.export', signal);
@@ -230,7 +232,9 @@ export class FaultyBackend implements KernelBackend {
   async commit(_: KernelHandle, image: CommittedImage, signal: AbortSignal): Promise<string> {
     await this.faults.pass('backend.commit', signal);
     const id = `sha256:${randomUUID()}`;
-    this.localImages.add(image.canonical ?? id);
+    const name = image.canonical ?? id;
+    this.#committed.set(id, name);
+    this.localImages.add(name);
     return id;
   }
 

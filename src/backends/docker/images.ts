@@ -1,4 +1,5 @@
 import { CancelledError } from '../../core/errors.js';
+import { KeyedQueue } from '../../core/keyed-queue.js';
 import type { Logger } from '../../core/logger.js';
 import type {
   BackendImages,
@@ -21,6 +22,8 @@ export class DockerImages implements BackendImages {
   readonly #images: EngineImages;
   readonly #pulls: ImagePulls;
   readonly #scan: ImageScan;
+  /** By image id. */
+  readonly #removals = new KeyedQueue<string>();
 
   constructor(images: EngineImages, logger: Logger) {
     this.#images = images;
@@ -69,13 +72,20 @@ export class DockerImages implements BackendImages {
     return (await this.#images.inspect(name))?.Config?.Cmd ?? [];
   }
 
-  /** @throws EngineError, with status 404 when it is not there and 409 when it is in use. */
-  remove(
+  /**
+   * Names of one image go one after another: of two that go at the same moment the engine may take neither for the
+   * last, and keep the image.
+   * @throws EngineError, with status 404 when it is not there and 409 when it is in use.
+   */
+  async remove(
     name: string,
     options: { readonly force: boolean; readonly isPruningParents: boolean },
   ): Promise<void> {
     const { force, isPruningParents } = options;
-    return this.#images.remove(name, { force, noprune: !isPruningParents });
+    const id = await this.#images.idOf(name);
+    await this.#removals.run(id ?? name, () =>
+      this.#images.remove(name, { force, noprune: !isPruningParents }),
+    );
   }
 
   /** @throws EngineError */

@@ -202,8 +202,13 @@ test('what a killed daemon left is gone after the next start, and a commit works
   // No process has this id for long enough to matter, and this start was never any.
   await writeFile(lock, JSON.stringify({ agentId: 'i-one', kernelId, pid: 2 ** 22 - 1, start: 'boot/1' }));
   await writeFile(join(root(), 'user', `.${kernelId}.partial`), 'half');
+  const image = `splenium-commit:${kernelId}`;
+  backend.localImages.add(image);
   bench = await AgentBench.start(backend, { directory: bench.directory });
   await nothingIsLeft();
+  await eventually(() => {
+    expect([...backend.localImages]).not.toContain(image);
+  });
   expect(await endOf((await commit()).taskId)).toMatchObject({ name: 'bgtask_done', message: null });
 });
 

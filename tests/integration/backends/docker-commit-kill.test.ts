@@ -65,7 +65,10 @@ await describeWithEngine('a daemon that is killed while it commits a kernel', (e
     }, PATIENT);
     await client.destroyKernel({ kernelId, sessionId });
     await client.close();
-    // Not yet: the image without a name that the engine had made for the killed daemon stays, as nobody knows of it.
-    await engine.docker.pruneImages();
+    // Neither that of the killed daemon nor that of the second commit.
+    await eventually(async () => {
+      const names = (await engine.docker.listImages()).flatMap(({ RepoTags }) => RepoTags ?? []);
+      expect(names.filter((name) => name.startsWith('splenium-commit'))).toEqual([]);
+    }, PATIENT);
   }, 180_000);
 });

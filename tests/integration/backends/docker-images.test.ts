@@ -68,6 +68,18 @@ await describeWithEngine('images of a registry', (engine) => {
     expect(await images.command?.({ canonical: 'not-there:1', isLocal: false })).toEqual([]);
   });
 
+  test('names of one image that all go at once take the image with them', async () => {
+    await images.pull(image, NEVER);
+    const repos = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    for (const repo of repos) await engine.docker.getImage(image.canonical).tag({ repo, tag: '1' });
+    const names = [image.canonical, ...repos.map((repo) => `${repo}:1`)];
+    await Promise.all(names.map((name) => images.remove(name, { force: false, isPruningParents: true })));
+    expect(await engine.docker.listImages({ all: true })).toEqual([]);
+    await expect(
+      images.remove(image.canonical, { force: false, isPruningParents: true }),
+    ).rejects.toMatchObject({ details: { status: 404 } });
+  });
+
   test('a login is used when it is complete, and a wrong one is an error without the password', async () => {
     registry.login = { username: 'user', password: 'correct' };
     const pull = (username: string | null, password: string | null) =>
