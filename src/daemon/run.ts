@@ -5,6 +5,7 @@ import { writePidFile } from './pid-file.js';
 import { reloadConfig } from './reload.js';
 import { Daemon } from './daemon.js';
 import { createLogger, PrometheusMetrics } from '../observe/index.js';
+import { liftSocketLimit } from '../runner/socket-limit.js';
 
 export { deviceProblems } from './resources.js';
 
@@ -28,6 +29,7 @@ export interface DaemonRun {
  * @throws ConfigError and whatever keeps the daemon from starting.
  */
 export async function runDaemon(run: DaemonRun): Promise<void> {
+  liftSocketLimit();
   let reload = (): void => undefined;
   run.onReload(() => {
     reload();

@@ -5,7 +5,8 @@ import { TestDaemon } from '../../support/daemon.js';
 import { eventually } from '../../support/eventually.js';
 
 const AGENTS = ['i-a', 'i-b', 'i-c'];
-const KERNELS = 200;
+/** Together they need more sockets than ZeroMQ allows by itself. */
+const KERNELS = 300;
 const WISH = { image: 'dummy/load:1', resourceSlots: { cpu: '1', mem: '67108864' } };
 
 /** No step takes longer than a moment; the delays of ranges differ from start to start. */
@@ -14,7 +15,7 @@ const QUICK = `
 destroy-kernel = [0.0, 0.02]
 clean-kernel = 0.01
 [agent.resource.cpu]
-num-core = 256
+num-core = 512
 [agent.resource.memory]
 size = "64G"
 [kernel-creation-ctx.delay]
@@ -44,7 +45,7 @@ async function prepare(settings: string): Promise<void> {
   let index = 0;
   const text = (await readFile(daemon.configPath, 'utf8'))
     .replace('backend = "process"', 'backend = "dummy"')
-    // Two ports each, and some to spare.
+    // Four ports each, and some to spare.
     .replace(/port-range = \[\d+, \d+\]/g, () => {
       const first = 20_000 + 500 * index++;
       return `port-range = [${String(first)}, ${String(first + 499)}]`;
