@@ -151,7 +151,7 @@ export function archiveFor(
   const archive = archives[distro];
   if (archive === undefined)
     throw new RunnerPackageError(
-      `there is no volume ${volume} for ${distro}, and no package beside ${directory} to fill it from: install backend.ai-krunner-${distro} (pip install) there, or correct container.krunner-volumes`,
+      `there is no volume ${volume} for ${distro}, and no package beside ${directory} to fill it from: install backend.ai-krunner-${distro.startsWith('alpine') ? 'alpine' : distro} (pip install) there, or correct container.krunner-volumes`,
     );
   const [, named] = /^backendai-krunner\.v(\d+)\./.exec(volume) ?? [];
   if (named !== undefined && named !== archive.version)

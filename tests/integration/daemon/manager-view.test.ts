@@ -158,6 +158,30 @@ const ONE_CORE = { image: 'local/test/shell:1', labels: SHELL, resourceSlots: { 
     expect(lastInfo('i-one')['scaling_group']).toBe('default');
   }, 120_000);
 
+  test('statistics that Redis refuses are one agent_error of each agent, however long they are refused', async () => {
+    const admin = manager.database(0);
+    const errors = (source: string) =>
+      heard('agent_error', source).filter(({ args }) => String(args[0]).startsWith('statistics of the node'));
+    const triggered = () => heard('agent_heartbeat', 'i-one').length;
+    try {
+      // Only statistics are set; events and heartbeats go to streams and channels.
+      await admin.call('ACL', 'SETUSER', 'default', '-set');
+      for (const agentId of daemon.agentIds)
+        await eventually(() => {
+          expect(errors(agentId)).toHaveLength(1);
+        }, WAIT);
+      const before = triggered();
+      await eventually(() => {
+        // Several rounds of 5 s: a heartbeat comes each second.
+        expect(triggered()).toBeGreaterThan(before + 12);
+      }, WAIT);
+      for (const agentId of daemon.agentIds) expect(errors(agentId)).toHaveLength(1);
+    } finally {
+      await admin.call('ACL', 'SETUSER', 'default', '+set');
+      admin.disconnect();
+    }
+  }, 180_000);
+
   test('an orderly stop ends each agent with one word, and no heartbeat follows it', async () => {
     expect(await daemon.stop()).toBe(0);
     for (const agentId of daemon.agentIds) {
