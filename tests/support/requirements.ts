@@ -29,6 +29,12 @@ export const ORIGINAL_PYTHON_26: Requirement = {
   what: 'a Python with the original manager and agent 26.9',
 };
 
+/** A tar archive of the root file system of a Debian 13 with Python (scripts/debian-root). */
+export const DEBIAN_ROOT: Requirement = {
+  variable: 'SPLENIUM_DEBIAN_ROOT',
+  what: 'the root file system of a Debian',
+};
+
 /** The program `redis-server`; the test starts and stops its own. */
 export const REDIS_SERVER: Requirement = {
   variable: 'SPLENIUM_REDIS_SERVER',
