@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../core/errors.js';
 import { asContainerId, parseAgentId, parseKernelId } from '../core/ids.js';
@@ -53,6 +53,8 @@ export class LogShelf {
   readonly #parts: LogShelfParts;
   /** By container id, oldest first. */
   readonly #logs = new Map<string, ShelvedLog>();
+  /** Of this process: tells logs of one millisecond apart. */
+  #puts = 0;
   /** Puts come one after the other, so that together they keep the bounds. */
   #tail: Promise<void> = Promise.resolve();
 
@@ -77,7 +79,7 @@ export class LogShelf {
         await rm(path, { force: true, recursive: true });
       }
     }
-    for (const log of found.sort((a, b) => a.atMs - b.atMs)) {
+    for (const log of found.sort(byAge)) {
       const older = shelf.#logs.get(log.containerId);
       if (older) await shelf.remove(older);
       shelf.#logs.set(log.containerId, log);
@@ -114,7 +116,8 @@ export class LogShelf {
       throw new RangeError(
         `the log of ${containerId} has ${String(content.length)} bytes, and no more than ${String(limits.maxBytes)} are kept`,
       );
-    const path = join(directory, `${String(atMs)}-${randomUUID()}${SUFFIX}`);
+    const place = String(this.#puts++).padStart(6, '0');
+    const path = join(directory, `${String(atMs)}-${place}-${randomUUID()}${SUFFIX}`);
     const header = `${JSON.stringify({ version: 1, agentId, kernelId, containerId, atMs })}\n`;
     await this.#makeRoom({ logs: 1, bytes: content.length });
     await writeWhole(path, Buffer.concat([Buffer.from(header), content]));
@@ -157,6 +160,10 @@ export class LogShelf {
     }
   }
 }
+
+/** Those of one millisecond in the order of their names. */
+const byAge = (a: ShelvedLog, b: ShelvedLog): number =>
+  a.atMs - b.atMs || (basename(a.path) < basename(b.path) ? -1 : 1);
 
 async function readHeader(path: string): Promise<ShelvedLog> {
   const file = await open(path, 'r');

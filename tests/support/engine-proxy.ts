@@ -15,6 +15,8 @@ export class EngineProxy {
   readonly socketPath: string;
   /** The name of every call, in order, as it came. The stream of events is left out. */
   calls: string[] = [];
+  /** How often the stream of events was asked for. */
+  eventStreams = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #faults = new Map<string, EngineFault>();
@@ -89,7 +91,8 @@ export class EngineProxy {
 
   async #pass(call: IncomingMessage, answer: ServerResponse): Promise<void> {
     const name = nameOf(call);
-    if (name !== 'GET /events') this.calls.push(name);
+    if (name === 'GET /events') this.eventStreams += 1;
+    else this.calls.push(name);
     await this.#wait(name);
     // Its caller has gone while it waited.
     if (call.destroyed) return;
