@@ -116,13 +116,13 @@ function managedSessions({ release, agentIds, farAgentId, leader, engine }: Mana
   }, STACK_START_MS + CHECK_MS);
 
   afterAll(async () => {
-    const outcomes = [
-      await driver?.end().catch((error: unknown) => error),
-      // In order, or the manager would send sessions of the next tests to these agents for a while.
-      await daemon?.stop().catch((error: unknown) => error),
-      await daemon?.dispose().catch((error: unknown) => error),
-    ];
-    expect(outcomes.filter((outcome) => outcome instanceof Error)).toEqual([]);
+    const failures: unknown[] = [];
+    const note = (error: unknown) => void failures.push(error);
+    await driver?.end().catch(note);
+    // In order, or the manager would send sessions of the next tests to these agents for a while.
+    await daemon?.stop().catch(note);
+    await daemon?.dispose().catch(note);
+    expect(failures).toEqual([]);
   }, CHECK_MS);
 
   /** What is left of kernels on this machine. */
